@@ -1,0 +1,1 @@
+"""What an organisation's policy allows: pure, synchronous, without I/O or clock."""

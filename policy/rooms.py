@@ -1,0 +1,82 @@
+"""A room seen as a chat: which membership each Matrix ID stands for, and what of it the rules need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from policy.decision import Kind
+from policy.model import Membership, Moment, PersonId, Policy, UserId
+from policy.question import Chat
+from policy.reach import linked, status
+
+CHAT = "org.qwil.chat"
+"""State event of a chat, state key "": `{organisation, kind, draft, staff_only}`; only the bot sets it."""
+
+DRAFT = "org.qwil.draft"
+"""State event of a draft, state key "": `{with: [...]}`, whoever comes in with the first message."""
+
+DIRECT = "org.qwil.direct"
+"""State event that marks the direct chat of one person with the bot: `{user}`."""
+
+KINDS: dict[str, Kind] = {"staff": "staff", "client": "client", "external": "external"}
+
+
+def stands_for(policy: Policy, organisation: str, user: UserId, now: Moment) -> Membership | None:
+    """The membership a Matrix ID takes part with in a chat of that organisation, or none if it cannot.
+
+    Its membership of the home organisation if it has one that has not left, else its staff membership of an
+    organisation of the network.
+    """
+    lasting = [member for member in policy.accounts.get(user, ()) if status(member, now) != "left"]
+    at_home = (member for member in lasting if member.organisation == organisation)
+    abroad = (m for m in lasting if m.role == "staff" and linked(policy, organisation, m.organisation))
+    return next(at_home, None) or next(abroad, None)
+
+
+def stood_for(policy: Policy, organisation: str, user: UserId, now: Moment) -> Membership | None:
+    """The same for somebody who is or was in the room: also a membership that has left, or left the network."""
+    memberships = policy.accounts.get(user, ())
+    if len(memberships) == 1:
+        return memberships[0]
+    if not memberships:
+        return None
+    return (
+        stands_for(policy, organisation, user, now)
+        or next((member for member in memberships if member.organisation == organisation), None)
+        or memberships[0]
+    )
+
+
+def chat_in_room(
+    policy: Policy,
+    content: Mapping[str, Any],
+    present: Iterable[UserId],
+    former: Iterable[UserId],
+    now: Moment,
+    *,
+    creator: UserId | None = None,
+) -> Chat | None:
+    """The chat in a room with that `org.qwil.chat`; none if its organisation is not in the policy.
+
+    `present` are the Matrix IDs joined, invited or named for the draft, without the bot. Whoever is in no organisation
+    is left out: such an account may do nothing in a chat, and the kind kept in the content remembers who it was.
+    """
+    organisation = content.get("organisation")
+    if not isinstance(organisation, str) or organisation not in policy.organisations:
+        return None
+
+    def people(users: Iterable[UserId]) -> tuple[PersonId, ...]:
+        members = (stood_for(policy, organisation, user, now) for user in users)
+        return tuple(dict.fromkeys(member.id for member in members if member is not None))
+
+    author = stood_for(policy, organisation, creator, now) if creator else None
+    return Chat(
+        organisation=organisation,
+        participants=people(present),
+        former=people(former),
+        staff_only=content.get("staff_only") is True,
+        draft=content.get("draft") is True,
+        creator=author.id if author else None,
+        was=KINDS.get(str(content.get("kind"))),
+    )

@@ -1,0 +1,63 @@
+"""What a room of ours looks like: its settings at creation and its power levels afterwards.
+
+The creator of a chat has no power in it: the bot is invited with 100, joins and tightens. Until then every type of the
+initial state is open by power levels (Synapse sends it as the creator) and closed by the module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from policy.model import DEFAULT_TITLE, UserId
+from policy.rooms import CHAT, DIRECT, DRAFT
+
+ROOM_VERSION = "11"
+
+BOT_POWER = 100
+STAFF_POWER = 50
+CLIENT_POWER = 0
+
+POLICY = "m.room.policy"
+
+FIXED_STATE: dict[str, dict[str, str]] = {
+    "m.room.join_rules": {"join_rule": "invite"},
+    "m.room.history_visibility": {"history_visibility": "shared"},
+    "m.room.guest_access": {"guest_access": "forbidden"},
+}
+"""State every room of ours has, state key ""; PART-5: newcomers read the whole history."""
+
+_OPEN_AT_CREATION = (*FIXED_STATE, "m.room.name", "m.room.topic", POLICY, CHAT, DRAFT, DIRECT)
+
+
+def creation_power_levels(bot: UserId, creator: UserId) -> dict[str, Any]:
+    """Power levels of a room that its creator has asked for and the bot has not entered yet."""
+    events = dict.fromkeys(_OPEN_AT_CREATION, CLIENT_POWER)
+    return {**power_levels(bot, ()), "users": {bot: BOT_POWER, creator: CLIENT_POWER}, "events": events}
+
+
+def power_levels(bot: UserId, staff: Iterable[UserId]) -> dict[str, Any]:
+    """Power levels of a chat: everybody may write, rename and invite, staff may remove clients, the bot the rest."""
+    return {
+        "users": {bot: BOT_POWER, **dict.fromkeys(sorted(set(staff)), STAFF_POWER)},
+        "users_default": CLIENT_POWER,
+        "events": {
+            "m.room.name": CLIENT_POWER,
+            "m.room.topic": CLIENT_POWER,
+            "m.room.avatar": BOT_POWER,
+            "m.room.power_levels": BOT_POWER,
+            "m.room.tombstone": BOT_POWER,
+        },
+        "events_default": CLIENT_POWER,
+        "state_default": BOT_POWER,
+        "invite": CLIENT_POWER,
+        "kick": STAFF_POWER,
+        "ban": BOT_POWER,
+        "redact": BOT_POWER,
+        "notifications": {"room": STAFF_POWER},
+    }
+
+
+def room_name(title: str) -> str:
+    """CHAT-6: an empty title is the default one."""
+    return title.strip() or DEFAULT_TITLE
