@@ -52,7 +52,7 @@ async def refusal_of(asked: Awaitable[object]) -> Answer:
 
 
 class Client:
-    """One logged-in device. Its methods return the useful part of the answer and raise RefusedError where there is none."""
+    """One logged-in device. Its methods return the useful part of an answer and raise RefusedError on a refusal."""
 
     def __init__(self, homeserver: Homeserver, login: Login, http: aiohttp.ClientSession) -> None:
         self.homeserver = homeserver
