@@ -56,9 +56,13 @@ def present_in(policy: Policy, person: PersonId, chat: Chat) -> bool:
     return len(memberships) > 1 and any(other.id in chat.participants for other in memberships)
 
 
+def _in(question: Add | Remove) -> bool:
+    return question.who in question.chat.participants
+
+
 def add_error(policy: Policy, question: Add, now: Moment) -> str | None:
-    """Adding somebody present is no question."""
-    if not present_in(policy, question.whom, question.chat):
+    """Adding somebody present is no question; who is not in the chat learns nothing of who is."""
+    if not present_in(policy, question.whom, question.chat) or not _in(question):
         return None
     who, whom = policy.people[question.who], policy.people[question.whom]
     return f"{name_for(policy, who, whom, now)} is in this chat already."
@@ -127,17 +131,26 @@ def enter_objections(policy: Policy, question: Enter, now: Moment) -> Iterator[O
 
 
 def remove_error(policy: Policy, question: Remove, now: Moment) -> str | None:
-    """Removing somebody absent is no question."""
-    if question.whom in question.chat.participants:
+    """Removing somebody absent is no question; removing oneself is leaving."""
+    if question.whom == question.who:
+        return leave_error(policy, _leaving(question), now)
+    if question.whom in question.chat.participants or not _in(question):
         return None
     who, whom = policy.people[question.who], policy.people[question.whom]
     return f"{name_for(policy, who, whom, now)} is not in this chat."
 
 
 def remove_objections(policy: Policy, question: Remove, now: Moment) -> Iterator[Objection]:
+    if question.whom == question.who:
+        yield from leave_objections(policy, _leaving(question), now)
+        return
     yield from _acting(policy, question, now)
     if policy.people[question.who].role == "client":
         yield Objection("PART-7", "Only staff can remove people from a chat; you can leave it yourself.")
+
+
+def _leaving(question: Remove) -> Leave:
+    return Leave(question.who, question.chat, question.on)
 
 
 def leave_error(_policy: Policy, question: Leave, _now: Moment) -> str | None:
