@@ -57,7 +57,8 @@ def present_in(policy: Policy, person: PersonId, chat: Chat) -> bool:
 
 
 def _in(question: Add | Remove) -> bool:
-    return question.who in question.chat.participants
+    chat = question.chat
+    return question.who in chat.participants or (chat.draft and question.who == chat.author)
 
 
 def add_error(policy: Policy, question: Add, now: Moment) -> str | None:
