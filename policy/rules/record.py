@@ -50,19 +50,27 @@ def _reviewing(policy: Policy, who: Membership, chat: Chat, now: Moment) -> Iter
 
 
 def organisations(policy: Policy, chat: Chat) -> set[str]:
-    """Every organisation that takes or took part: each reviews the chat for itself (REV-4)."""
-    return {chat.organisation, *(policy.people[one].organisation for one in (*chat.participants, *chat.former))}
+    """Every organisation that takes or took part: each reviews the chat for itself (REV-4).
+
+    Another organisation takes part by its staff alone (EXT-2): a Matrix ID that is left with a client's membership
+    elsewhere does not open the chat to those who review there.
+    """
+    staff = (member for member in _everybody(policy, chat) if member.role == "staff")
+    return {chat.organisation, *(member.organisation for member in staff)}
+
+
+def _everybody(policy: Policy, chat: Chat) -> Iterator[Membership]:
+    return (policy.people[one] for one in (*chat.participants, *chat.former))
 
 
 def _connected(policy: Policy, who: Membership, chat: Chat, now: Moment) -> Iterator[Objection]:
-    everybody = (policy.people[one] for one in (*chat.participants, *chat.former))
-    if not any(one.role == "client" and see(policy, who, one, now) for one in everybody):
+    if not any(one.role == "client" and see(policy, who, one, now) for one in _everybody(policy, chat)):
         yield Objection("REV-3", "You review chats of clients on your own contact list; this chat has none of them.")
         yield from _external(policy, chat)
 
 
 def _clients(policy: Policy, _who: Membership, chat: Chat, _now: Moment) -> Iterator[Objection]:
-    if current_kind(policy, chat) != "client":
+    if chat.was != "client" and all(one.role == "staff" for one in _everybody(policy, chat)):
         yield Objection("REV-3", "You review chats that have, or once had, a client; this chat never had one.")
         yield from _external(policy, chat)
 
