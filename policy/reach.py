@@ -72,9 +72,10 @@ def see(policy: Policy, one: Membership, other: Membership, now: Moment) -> bool
 
 
 def reach(policy: Policy, one: Membership, other: Membership, now: Moment) -> bool:
-    """May `one` start a chat with `other`, or bring them into one?"""
+    """May `one` start a chat with `other`, or bring them into one? Never with oneself, by whatever membership."""
     return (
         one.id != other.id
+        and (one.matrix is None or one.matrix != other.matrix)
         and status(one, now) == "active"
         and present(other, now)
         and acquainted(policy, one, other, now)
