@@ -20,8 +20,15 @@ _TARGET = {
 
 
 def name_for(policy: Policy, asker: Membership, other: Membership, now: Moment) -> str:
-    """How a sentence to the asker calls the other: by name only where the asker may know it, else as it was asked."""
-    known = asker.id == other.id or acquainted(policy, asker, other, now)
+    """How a sentence to the asker calls the other: by name only where the asker may know it, else as it was asked.
+
+    Who has not accepted yet, or has left, is known to staff alone (BOOK-10, USR-2); who may not act knows nobody.
+    """
+    known = asker.id == other.id or (
+        status(asker, now) == "active"
+        and (asker.role == "staff" or present(other, now))
+        and acquainted(policy, asker, other, now)
+    )
     return other.name if known else other.matrix or other.identifier
 
 
