@@ -41,10 +41,14 @@ def stood_for(policy: Policy, organisation: str, user: UserId, now: Moment) -> M
         return memberships[0]
     if not memberships:
         return None
+    at_home = (member for member in memberships if member.organisation == organisation)
+    staff = [member for member in memberships if member.role == "staff"]
+    linked_staff = (member for member in staff if linked(policy, organisation, member.organisation))
     return (
         stands_for(policy, organisation, user, now)
-        or next((member for member in memberships if member.organisation == organisation), None)
-        or memberships[0]
+        or next(at_home, None)
+        or next(linked_staff, None)
+        or next(iter(staff), memberships[0])
     )
 
 
