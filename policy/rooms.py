@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from policy.decision import Kind
+from policy.decision import Badge, Kind
 from policy.model import Membership, Moment, PersonId, Policy, UserId
 from policy.question import Chat
 from policy.reach import linked, status
@@ -18,6 +18,9 @@ DRAFT = "org.qwil.draft"
 
 DIRECT = "org.qwil.direct"
 """State event that marks the direct chat of one person with the bot: `{user}`."""
+
+SPACE = "org.qwil.space"
+"""State event of a space made by the bot: `{book: "organisation/book"}` or `{external: "@user:server"}`."""
 
 KINDS: dict[str, Kind] = {"staff": "staff", "client": "client", "external": "external"}
 
@@ -84,3 +87,22 @@ def chat_in_room(
         creator=author.id if author else None,
         was=KINDS.get(str(content.get("kind"))),
     )
+
+
+def shown_name(policy: Policy, member: Membership, home: str | None) -> str:
+    """How a member is called in a chat of that organisation: from outside with the own organisation (EXT-8)."""
+    if home is None or home == member.organisation:
+        return member.name
+    return f"{member.name} ({policy.organisations[member.organisation].name})"
+
+
+def shown_badge(member: Membership, home: str | None) -> Badge:
+    """The badge in a chat of that organisation: clients C, its own staff S, everyone else's staff E."""
+    if member.role == "client":
+        return "C"
+    return "S" if home is None or home == member.organisation else "E"
+
+
+def badge_file(badge: Badge, user: UserId) -> str:
+    """The name under which the bot uploads a person's avatar: what makes it recognisable as theirs."""
+    return f"badge-{badge}-{user}.png"
