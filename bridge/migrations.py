@@ -1,0 +1,97 @@
+"""The tables of the record, step by step; SQLite and PostgreSQL alike.
+
+A step that has been released is never changed: what is to be different comes as a further step. `version` in the
+table `schema_version` counts the steps done, so that an older program can refuse a newer database.
+"""
+
+from __future__ import annotations
+
+from mautrix.util.async_db import Connection, Scheme, UpgradeTable
+
+upgrades = UpgradeTable(version_table_name="schema_version", database_name="record")
+
+COUNTED = {
+    "sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "postgres": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+}
+"""How each database numbers rows by itself, never giving a number twice."""
+
+RECEIVED = (
+    """CREATE TABLE transactions (
+        id        TEXT PRIMARY KEY,
+        received  DOUBLE PRECISION NOT NULL,
+        oddments  TEXT
+    )""",
+    """CREATE TABLE events (
+        arrival           {counted},
+        event_id          TEXT NOT NULL UNIQUE,
+        room_id           TEXT NOT NULL,
+        sender            TEXT NOT NULL,
+        type              TEXT NOT NULL,
+        state_key         TEXT,
+        origin_server_ts  BIGINT NOT NULL,
+        received          DOUBLE PRECISION NOT NULL,
+        redacts           TEXT,
+        transaction_id    TEXT,
+        json              TEXT NOT NULL
+    )""",
+    "CREATE INDEX events_of_a_room ON events (room_id, arrival)",
+    """CREATE TABLE room_state (
+        room_id    TEXT NOT NULL,
+        type       TEXT NOT NULL,
+        state_key  TEXT NOT NULL,
+        arrival    BIGINT NOT NULL REFERENCES events (arrival),
+        PRIMARY KEY (room_id, type, state_key)
+    )""",
+    "CREATE INDEX rooms_by_state ON room_state (type, state_key)",
+    """CREATE TABLE waiting (
+        arrival     BIGINT PRIMARY KEY REFERENCES events (arrival),
+        room_id     TEXT NOT NULL,
+        attempts    INTEGER NOT NULL DEFAULT 0,
+        not_before  DOUBLE PRECISION NOT NULL DEFAULT 0,
+        error       TEXT
+    )""",
+    """CREATE TABLE set_aside (
+        arrival   BIGINT PRIMARY KEY REFERENCES events (arrival),
+        since     DOUBLE PRECISION NOT NULL,
+        error     TEXT NOT NULL
+    )""",
+)
+
+TO_BE_DONE = (
+    """CREATE TABLE jobs (
+        kind        TEXT NOT NULL,
+        key         TEXT NOT NULL,
+        payload     TEXT NOT NULL,
+        due         DOUBLE PRECISION NOT NULL,
+        attempts    INTEGER NOT NULL DEFAULT 0,
+        last_error  TEXT,
+        done        DOUBLE PRECISION,
+        PRIMARY KEY (kind, key)
+    )""",
+    "CREATE INDEX jobs_to_do ON jobs (due) WHERE done IS NULL",
+)
+
+DONE = (
+    """CREATE TABLE audit (
+        number    BIGINT PRIMARY KEY,
+        time      DOUBLE PRECISION NOT NULL,
+        who       TEXT NOT NULL,
+        what      TEXT NOT NULL,
+        details   TEXT NOT NULL,
+        previous  TEXT NOT NULL,
+        hash      TEXT NOT NULL
+    )""",
+    # One row, whose update is what makes two writers take turns on either database.
+    "CREATE TABLE audit_head (number BIGINT NOT NULL, hash TEXT NOT NULL)",
+    "INSERT INTO audit_head (number, hash) VALUES (0, '')",
+    "CREATE TABLE remembered (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+)
+
+
+async def begin_the_record(connection: Connection, scheme: Scheme) -> None:
+    for statement in RECEIVED + TO_BE_DONE + DONE:
+        await connection.execute(statement.replace("{counted}", COUNTED[scheme.value]))
+
+
+upgrades.register(begin_the_record, description="what was received, what is to be done, what was done")

@@ -1,0 +1,46 @@
+"""Waiting for what is away: the one loop with growing pauses, for the database and the homeserver alike.
+
+Whoever talks to the outside turns "not now" into a kind of `Unavailable`; whoever can wait wraps the attempt in
+`until_available`. Anything else that goes wrong is no reason to wait and passes through at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import repeat
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 60.0
+
+log = logging.getLogger("qwil.retry")
+
+
+class Unavailable(Exception):  # noqa: N818 - a state of the world, not an error of anybody's
+    """Something the bridge needs is away for now: the same attempt may succeed later. Its text is a whole sentence."""
+
+
+def growing_pauses(first: float = FIRST_PAUSE, longest: float = LONGEST_PAUSE) -> Iterator[float]:
+    """Seconds to wait after each failure, twice as long every time and for ever, at most `longest`."""
+    while first < longest:
+        yield first
+        first *= 2
+    yield from repeat(longest)
+
+
+async def until_available(
+    attempt: Callable[[], Awaitable[Answer]], *, pauses: Callable[[], Iterator[float]] = growing_pauses
+) -> Answer:
+    """The answer of `attempt`, tried again after every `Unavailable`; any other exception passes through."""
+    waits = pauses()
+    while True:
+        try:
+            return await attempt()
+        except Unavailable as away:
+            pause = next(waits)
+            log.warning("%s Trying again in %g seconds.", away, pause)
+            await asyncio.sleep(pause)
