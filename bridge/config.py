@@ -1,0 +1,264 @@
+"""`config.yaml` as a frozen `Config`: where the homeserver, the database and the policy are, and how the bridge acts.
+
+All mistakes are told at once, each with its place; the reading of YAML is the policy's. What the file may hold stands
+in the functions named `_..._of` below and, for people, in `config.example.yaml`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Formatter
+from typing import Literal
+from urllib.parse import quote
+
+from yarl import URL
+
+from policy.mistake import Mistakes, Notebook, Place, quoted
+from policy.yaml_nodes import Node, Reading, Scalar, compose
+
+Enforce = Literal["module", "after_the_fact"]
+
+KEYS = ("homeserver", "appservice", "database", "policy", "enforce", "admin", "auto_join", "spaces", "message_link",
+        "removals_wait_above")  # fmt: skip
+HOMESERVER_KEYS = ("address", "server_name")
+APPSERVICE_KEYS = ("id", "address", "hostname", "port", "as_token", "hs_token", "bot")
+SPACES_KEYS = ("books_with_at_least",)
+ENFORCE: Mapping[str, Enforce] = {"module": "module", "after_the_fact": "after_the_fact"}
+MESSAGE_LINK = "https://matrix.to/#/{room}/{event}?via={server}"
+LINK_FIELDS = ("room", "event", "server")
+
+SERVER_NAME = re.compile(r"([A-Za-z0-9.-]{1,230}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+LOCALPART = re.compile(r"[a-z0-9._=/+-]{1,200}")
+APPSERVICE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+TOKEN = re.compile(r"[A-Za-z0-9._~=+/-]+")
+HOSTNAME = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
+
+
+@dataclass(frozen=True, slots=True)
+class Homeserver:
+    """Where the homeserver is."""
+
+    address: str
+    """`http://127.0.0.1:8008`: as the bridge reaches it, without a slash at the end."""
+    server_name: str
+    """What stands after the colon in the Matrix IDs of its accounts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appservice:
+    """The bridge as the homeserver sees it."""
+
+    id: str = "qwil"
+    address: str = "http://127.0.0.1:29333"
+    """As the homeserver reaches the bridge, without a slash at the end."""
+    hostname: str = "127.0.0.1"
+    port: int = 29333
+    as_token: str = field(default="", repr=False)
+    hs_token: str = field(default="", repr=False)
+    bot: str = "qwil"
+    """Localpart of the bot's Matrix ID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spaces:
+    """Which contact books show as spaces in people's clients."""
+
+    books_with_at_least: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How this bridge is set up; every path in it is absolute."""
+
+    file: Path
+    homeserver: Homeserver
+    appservice: Appservice
+    database: str = field(repr=False)
+    """`sqlite:/path/to/qwil.db` or `postgres://...`, as `Store.open` takes it; may hold a password."""
+    policy: Path
+    enforce: Enforce = "module"
+    admin: bool = True
+    """The bot is an administrator of the homeserver."""
+    auto_join: bool = True
+    spaces: Spaces = Spaces()
+    message_link: str = MESSAGE_LINK
+    removals_wait_above: int = 10
+
+    @property
+    def bot(self) -> str:
+        """The bot's Matrix ID."""
+        return f"@{self.appservice.bot}:{self.homeserver.server_name}"
+
+
+class ConfigError(Exception):
+    """The file cannot be read or holds mistakes; the text has each on a line of its own, with its place."""
+
+    def __init__(self, mistakes: Mistakes) -> None:
+        super().__init__("\n".join(map(str, mistakes)))
+        self.mistakes = mistakes
+
+
+def load(file: Path) -> Config:
+    """The configuration in the file; raises `ConfigError` with everything that is wrong in it."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise _unreadable(file, f"this file cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _unreadable(file, "this file is not UTF-8: save it as UTF-8 in the editor") from error
+    return parse(text, file)
+
+
+def parse(text: str, file: Path) -> Config:
+    """The configuration in the text, paths in it being relative to the folder of `file`; raises `ConfigError`."""
+    notes = Notebook()
+    root = _root_of(text, file.name, notes)
+    config = _ConfigReading(file.absolute(), notes).config(root) if root is not None else None
+    if config is None or len(notes):
+        raise ConfigError(notes.sorted())
+    return config
+
+
+def _root_of(text: str, name: str, notes: Notebook) -> Node | None:
+    if not text.strip():
+        notes.add(Place(name, 1, 1), "the file is empty: it needs at least homeserver, see config.example.yaml")
+        return None
+    steps = compose(text, name, notes)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            root: Node | None = done.value
+            return root
+
+
+class _ConfigReading(Reading):
+    """Reads each key of the file; where one is wrong the mistake is noted and any value stands for it."""
+
+    def __init__(self, file: Path, notes: Notebook) -> None:
+        super().__init__(file.name, notes)
+        self._file = file
+
+    def config(self, root: Node) -> Config:
+        keys = self.fields(root, "the configuration", KEYS)
+        return Config(
+            file=self._file,
+            homeserver=self._homeserver(root, keys.get("homeserver")),
+            appservice=self._appservice(keys.get("appservice")),
+            database=self._database(keys.get("database")),
+            policy=self._file.parent / (self.text(keys.get("policy"), "policy", 4000) or "policy.yaml"),
+            enforce=self.word(keys.get("enforce"), "enforce", ENFORCE, "module"),
+            admin=self.truth(keys.get("admin"), "admin", True),
+            auto_join=self.truth(keys.get("auto_join"), "auto_join", True),
+            spaces=self._spaces(keys.get("spaces")),
+            message_link=self._message_link(keys.get("message_link")),
+            removals_wait_above=self.whole(keys.get("removals_wait_above"), "removals_wait_above", 0, 1_000_000, 10),
+        )
+
+    def _homeserver(self, root: Node, node: Node | None) -> Homeserver:
+        keys = self.fields(node, "homeserver", HOMESERVER_KEYS)
+        for key, example in (("address", "http://127.0.0.1:8008"), ("server_name", "school.example")):
+            if key not in keys:
+                self.note(node or root, f"homeserver.{key} is missing: write {key}: {example} under homeserver")
+        return Homeserver(
+            self._address(keys.get("address"), "homeserver.address", ""),
+            self._fitting(keys.get("server_name"), "homeserver.server_name", SERVER_NAME, "school.example", ""),
+        )
+
+    def _appservice(self, node: Node | None) -> Appservice:
+        keys, default = self.fields(node, "appservice", APPSERVICE_KEYS), Appservice()
+        return Appservice(
+            id=self._fitting(keys.get("id"), "appservice.id", APPSERVICE_ID, "qwil", default.id),
+            address=self._address(keys.get("address"), "appservice.address", default.address),
+            hostname=self._fitting(
+                keys.get("hostname"), "appservice.hostname", HOSTNAME, "127.0.0.1", default.hostname
+            ),
+            port=self.whole(keys.get("port"), "appservice.port", 1, 65535, default.port),
+            as_token=self._token(keys.get("as_token"), "appservice.as_token"),
+            hs_token=self._token(keys.get("hs_token"), "appservice.hs_token"),
+            bot=self._fitting(keys.get("bot"), "appservice.bot", LOCALPART, "qwil", default.bot),
+        )
+
+    def _spaces(self, node: Node | None) -> Spaces:
+        keys = self.fields(node, "spaces", SPACES_KEYS)
+        return Spaces(self.whole(keys.get("books_with_at_least"), "spaces.books_with_at_least", 1, 1_000_000, 5))
+
+    def _address(self, node: Node | None, what: str, default: str) -> str:
+        written = self.text(node, what, 2000)
+        if node is None or not isinstance(node, Scalar):
+            return default
+        if not _is_web_address(written):
+            self.note(node, f"{what} is an address like http://127.0.0.1:8008, not {quoted(written)}")
+        return written.rstrip("/")
+
+    def _fitting(self, node: Node | None, what: str, form: re.Pattern[str], example: str, default: str) -> str:
+        written = self.text(node, what)
+        if node is None or not isinstance(node, Scalar):
+            return default
+        if not form.fullmatch(written):
+            self.note(node, f"{what} is something like {example}, not {quoted(written)}")
+        return written
+
+    def _token(self, node: Node | None, what: str) -> str:
+        written = self.text(node, what, 1000)
+        # What is wrong with a secret is told without showing it: mistakes end up in logs.
+        if isinstance(node, Scalar) and not TOKEN.fullmatch(written):
+            self.note(node, f"{what} holds letters, digits and . _ ~ = + / - alone: see `qwil registration`")
+        return written
+
+    def _database(self, node: Node | None) -> str:
+        written = self.text(node, "database", 4000) or "sqlite:qwil.db"
+        kind, _, rest = written.partition(":")
+        if kind == "sqlite" and rest and not re.match("//[^/]", rest):
+            return f"sqlite:{quote(str(self._file.parent / rest))}"
+        if kind in ("postgres", "postgresql") and _has_host(written):
+            return written
+        if node is not None:
+            self.note(node, "database is sqlite:qwil.db or postgres://USER:PASSWORD@HOST/DATABASE, nothing else")
+        return ""
+
+    def _message_link(self, node: Node | None) -> str:
+        written = self.text(node, "message_link", 2000)
+        if node is None or not isinstance(node, Scalar):
+            return MESSAGE_LINK
+        named = _fields_of(written)
+        if named is None or not {"room", "event"} <= set(named):
+            self.note(node, "message_link holds {room} and {event}, as in https://chat.example/#/room/{room}/{event}")
+        for name in named or ():
+            if name not in LINK_FIELDS:
+                self.notes.unknown(self.place(node), "field of message_link", name, LINK_FIELDS)
+        return written
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        address = URL(text)
+    except ValueError:
+        return False
+    plain = not (address.query_string or address.fragment or address.user or address.password)
+    return address.scheme in ("http", "https") and bool(address.host) and plain
+
+
+def _has_host(text: str) -> bool:
+    try:
+        address = URL(text)
+    except ValueError:
+        return False
+    return bool(address.host or address.query.get("host")) and address.path not in ("", "/")
+
+
+def _fields_of(template: str) -> list[str] | None:
+    """The names in braces, or None where the braces make no sense."""
+    try:
+        return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+    except ValueError:
+        return None
+
+
+def _unreadable(file: Path, text: str) -> ConfigError:
+    notes = Notebook()
+    notes.add(Place(file.name, 1, 1), text)
+    return ConfigError(notes.sorted())
