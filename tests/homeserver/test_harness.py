@@ -11,7 +11,7 @@ import nio
 import pytest
 
 from bridge.demo.homeserver import AnswerError, Homeserver, StartError
-from tests.homeserver.conftest import Connect, ConnectNio
+from tests.homeserver.conftest import Connect, ConnectNio, StartHomeserver
 from tests.homeserver.matrix_client import eventually, refusal_of
 
 
@@ -192,3 +192,14 @@ async def test_it_ends_with_a_program_that_is_killed(tmp_path: Path) -> None:
     await owner.wait()
 
     await eventually(lambda: runs(pid), lambda running: not running)
+
+
+async def test_a_policy_and_its_files_lie_beside_the_homeserver(start_homeserver: StartHomeserver) -> None:
+    people = "name,organisation\n"
+
+    homeserver = await start_homeserver("network: {}\n", files={"people.csv": people}, settings={"modules": []})
+
+    written = {name: (homeserver.folder / name).read_text() for name in ("policy.yaml", "people.csv")}
+    assert written == {"policy.yaml": "network: {}\n", "people.csv": people}
+    configuration = (homeserver.folder / "homeserver.yaml").read_text()
+    assert "modules: []" in configuration
