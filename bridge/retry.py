@@ -20,7 +20,7 @@ LONGEST_PAUSE = 60.0
 log = logging.getLogger("qwil.retry")
 
 
-class Unavailable(Exception):  # noqa: N818 - a state of the world, not an error of anybody's
+class Unavailable(Exception):
     """Something the bridge needs is away for now: the same attempt may succeed later. Its text is a whole sentence."""
 
 

@@ -69,7 +69,7 @@ class StoreUnavailable(Unavailable):
     """The database cannot be reached or cannot write just now."""
 
 
-class StoreRefused(Exception):  # noqa: N818 - sibling of StoreUnavailable
+class StoreRefused(Exception):
     """The database is there but not for us; the text says what to change."""
 
 
@@ -312,6 +312,15 @@ class Store:
         )  # fmt: skip
         return {event.state_key or "": event for event in _events(rows)}
 
+    async def whole_state(self, room: str) -> list[StoredEvent]:
+        """Every latest state event of the room, in the order of arrival."""
+        rows = await self._fetch(
+            f"SELECT {EVENT} FROM room_state JOIN events ON events.arrival = room_state.arrival"  # noqa: S608 - our own column names
+            " WHERE room_state.room_id = $1 ORDER BY events.arrival",
+            room,
+        )
+        return _events(rows)
+
     async def rooms_with(self, kind: str, state_key: str = "") -> dict[RoomId, StoredEvent]:
         """Every room that has such a state event, with the latest one: all chats, or all rooms of one member."""
         rows = await self._fetch(
@@ -510,7 +519,5 @@ async def _told_plainly() -> AsyncIterator[None]:
             raise
         raise StoreUnavailable(f"The database cannot be used just now: {error}.") from error
     except POSTGRES_AWAY as error:
-        if isinstance(error, ValueError):  # asyncpg's word for an argument of the wrong type
-            raise
         reason = str(error) or type(error).__name__
         raise StoreUnavailable(f"The database cannot be reached just now: {reason}.") from error
