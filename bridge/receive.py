@@ -17,13 +17,13 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
 from aiohttp import web
 
-from bridge.retry import until_available
+from bridge.retry import growing_pauses, until_available
 from bridge.store import NewEvent, Store, StoredEvent, StoreUnavailable, Waiting, as_json, storable
 from policy.model import Moment
 
@@ -56,9 +56,9 @@ class Receiver:
     """Takes the homeserver's transactions and calls `handle` with every event, one at a time in the order of arrival.
 
     `handle` gets an event again after a crash until it returned once, so it must not mind. When it raises
-    `Unavailable`, everything waits for what is away. When it raises anything else, its room waits and the other rooms
-    go on; the event is tried again after each of the pauses `try_again_after` and then set aside, on record and in the
-    log, so that its room goes on as well.
+    `Unavailable`, everything waits for what is away, in growing `pauses`. When it raises anything else, its room waits
+    and the other rooms go on; the event is tried again after each of the pauses `try_again_after` and then set aside,
+    on record and in the log, so that its room goes on as well.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Receiver:
         hs_token: str,
         try_again_after: Sequence[float] = TRY_AGAIN_AFTER,
         handling_limit: float = HANDLING_LIMIT,
+        pauses: Callable[[], Iterator[float]] = growing_pauses,
         clock: Callable[[], Moment] = time.time,
     ) -> None:
         self._store = store
@@ -76,6 +77,7 @@ class Receiver:
         self._hs_token = hs_token.encode()
         self._try_again_after = try_again_after
         self._handling_limit = handling_limit
+        self._wait_for = partial(until_available, pauses=pauses)
         self._clock = clock
         self._arrived = asyncio.Event()
 
@@ -91,7 +93,7 @@ class Receiver:
         """Handle what is stored, and then what comes, until cancelled."""
         while True:
             self._arrived.clear()
-            waiting = await until_available(lambda: self._store.waiting(self._clock()))
+            waiting = await self._wait_for(lambda: self._store.waiting(self._clock()))
             if waiting:
                 await self._handle_in_order(waiting)
             else:
@@ -138,11 +140,11 @@ class Receiver:
     async def _handled(self, waiting: Waiting) -> bool:
         event = waiting.event
         try:
-            await until_available(lambda: self._within_the_limit(event))
+            await self._wait_for(lambda: self._within_the_limit(event))
         except Exception as error:  # whatever a handler raises must not stop the others
-            await until_available(partial(self._put_off, waiting, error))
+            await self._wait_for(partial(self._put_off, waiting, error))
             return False
-        await until_available(lambda: self._store.mark_handled(event))
+        await self._wait_for(lambda: self._store.mark_handled(event))
         return True
 
     async def _within_the_limit(self, event: StoredEvent) -> None:
@@ -162,7 +164,7 @@ class Receiver:
 
     async def _until_something_waits(self) -> None:
         now = self._clock()
-        earliest = await until_available(lambda: self._store.next_attempt(now))
+        earliest = await self._wait_for(lambda: self._store.next_attempt(now))
         pause = LONGEST_IDLE if earliest is None else min(earliest - now, LONGEST_IDLE)
         try:
             await asyncio.wait_for(self._arrived.wait(), pause)
