@@ -1,0 +1,485 @@
+"""The people of an organisation, from columns of text to memberships, column by column and in steps.
+
+What is wrong with a cell is noted where it stands, and the cell is then read as what lets the most other checks pass:
+one slip of the pen shall be reported once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, tzinfo
+from functools import partial
+from itertools import repeat
+from math import inf
+from typing import Generic, TypeVar, cast
+
+from policy.mistake import Notebook, quoted
+from policy.model import Admin, Membership, Moment, PersonId, Policy, Requirement, ReviewLevel, Role, Status, UserId
+from policy.sheet import Sheet
+from policy.yaml_nodes import as_day, unfit_text
+
+STEP = 256
+"""People between two steps: about a millisecond."""
+
+LONGEST_NAME = 500
+LONGEST_EMAIL = 320
+LONGEST_MATRIX = 255
+
+ROLES: Mapping[str, Role] = {"staff": "staff", "client": "client"}
+STATUSES: Mapping[str, Status] = {"invited": "invited", "active": "active", "suspended": "suspended", "left": "left"}
+ADMINS: Mapping[str, Admin] = {"system": "system", "user": "user"}
+LEVELS: Mapping[str, ReviewLevel] = {"connected": "connected", "clients": "clients", "all": "all"}
+
+# One expression goes over a whole stretch of a column, a cell a line; the quantifiers give nothing back (`++`), so that
+# no cell can make it slow.
+_IDENTIFIER = r"[a-z0-9._-]++"
+_EMAIL = r"[^\s@,;:<>\"()\x00-\x1f]++@[^\s@,;:<>\"()\x00-\x1f]++"
+_MOBILE = r"\+[1-9][0-9]{5,14}+"
+# Matrix specification, Appendices, "User identifiers" with the historical characters, and "Server name".
+_MATRIX = r"@[!-9;-~]++:(?:[A-Za-z0-9.-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5})?+"
+_MOBILE_FILLERS = str.maketrans("", "", " ().-/")
+
+IDENTIFIER = re.compile(_IDENTIFIER)
+EMAIL = re.compile(_EMAIL)
+MOBILE = re.compile(_MOBILE)
+MATRIX = re.compile(_MATRIX)
+_IDENTIFIERS, _EMAILS, _MOBILES, _MATRICES = (
+    re.compile(f"(?:(?:{pattern})?+\n)++") for pattern in (_IDENTIFIER, _EMAIL, _MOBILE, _MATRIX)
+)
+
+Value = TypeVar("Value")
+
+
+class Words(dict[str, Value], Generic[Value]):
+    """What each distinct text of a column means; every text is read once, however many people have it."""
+
+    def __init__(self, read: Callable[[str], tuple[Value, tuple[str, ...]]]) -> None:
+        super().__init__()
+        self._read = read
+        self.wrong: dict[str, tuple[str, ...]] = {}
+        """Texts that mean nothing, with the sentences about them."""
+
+    def __missing__(self, text: str) -> Value:
+        value, sentences = self._read(text)
+        if sentences:
+            self.wrong[text] = sentences
+        self[text] = value
+        return value
+
+
+@dataclass(slots=True)
+class Enrolment:
+    """What has to be known of an organisation before its people are read."""
+
+    organisation: str
+    books: Collection[str]
+    members: Mapping[str, frozenset[str]]
+    """The books that list an identifier among their `members`."""
+    zone: tzinfo
+    mobile: Mapping[Role, Requirement]
+    staff_domains: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Register:
+    """Everybody, as they come in; one for all organisations."""
+
+    people: dict[PersonId, Membership] = field(default_factory=dict)
+    accounts: dict[UserId, tuple[Membership, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Enrolled:
+    """What the people of one organisation are together."""
+
+    members: dict[str, list[PersonId]] = field(default_factory=lambda: defaultdict(list))
+    """Everybody in a book, whatever their status."""
+    staffed: set[str] = field(default_factory=set)
+    """Books that have active staff (BOOK-4)."""
+    system_admin: bool = False
+    """One of them is an active system admin (ROLE-2)."""
+    emails: set[str] = field(default_factory=set)
+
+
+def enrol(
+    sheet: Sheet, to: Enrolment, register: Register, notes: Notebook, before: Policy | None
+) -> Generator[None, None, Enrolled]:
+    """Put the people of a sheet into the register, in steps."""
+    enrolled = Enrolled()
+    reader = _Reader(sheet, to, register, notes, before, enrolled)
+    _miss_columns(sheet, to, notes)
+    for start in range(0, sheet.count, STEP):
+        reader.read(start, min(start + STEP, sheet.count))
+        yield
+    return enrolled
+
+
+def _miss_columns(sheet: Sheet, to: Enrolment, notes: Notebook) -> None:
+    """A column that everybody needs is missed once, not once a person (INV-2)."""
+    needed = {"email": "an e-mail address"}
+    if "required" in to.mobile.values():
+        needed["mobile"] = "a mobile number"
+    for heading, what in needed.items():
+        if sheet.count and heading not in sheet.columns:
+            text = f"there is no column {quoted(heading)}: everybody who has not left needs {what} (INV-2)"
+            notes.add(sheet.place(-1, heading), text)
+
+
+class _Reader:
+    """Reads one stretch of a sheet after the other."""
+
+    def __init__(
+        self,
+        sheet: Sheet,
+        to: Enrolment,
+        register: Register,
+        notes: Notebook,
+        before: Policy | None,
+        enrolled: Enrolled,
+    ) -> None:
+        self.sheet, self.to, self.register, self.notes, self.enrolled = sheet, to, register, notes, enrolled
+        self.before = before.people if before else {}
+        self.repeated: set[str] = set()
+        self.prefix = f"{to.organisation}/"
+        self.roles = Words(self._word("role", ROLES, "staff"))
+        self.statuses = Words(self._word("status", STATUSES, "active"))
+        self.admins: Words[Admin] = Words(self._word("admin", ADMINS, ""))
+        self.levels: Words[ReviewLevel] = Words(self._word("review", LEVELS, ""))
+        self.truths = Words(_truth)
+        self.days = Words(self._day)
+        self.books = Words(self._book_list)
+        self.known_books = frozenset(to.books)
+        self.unions: dict[tuple[frozenset[str], frozenset[str] | None], frozenset[str]] = {}
+
+    def read(self, start: int, end: int) -> None:
+        """Check the people from `start` to before `end` and put them into the register."""
+        cells = partial(self.sheet.cells, start=start, end=end)
+        ids = self._identifiers(cells("identifier"), start)
+        firsts, lasts, jobs = (list(map(str.strip, cells(name))) for name in ("first_name", "last_name", "job_title"))
+        self._fit("job_title", jobs, start)
+        names = self._names(firsts, lasts, cells, start)
+        roles = self._decoded("role", self.roles, cells("role"), start)
+        statuses = self._decoded("status", self.statuses, cells("status"), start)
+        admins = self._decoded("admin", self.admins, cells("admin"), start)
+        levels = self._decoded("review", self.levels, cells("review"), start)
+        self._staff_only(roles, admins, levels, start)
+        emails = self._emails(cells("email"), roles, statuses, start)
+        mobiles = self._mobiles(cells("mobile"), roles, statuses, start)
+        users = self._matching(
+            "matrix", _MATRICES, MATRIX, cells("matrix"), start, "a Matrix ID like @name:example.org"
+        )
+        self._short(users, "matrix", LONGEST_MATRIX, start)
+        books = self._with_members(self._decoded("contact_books", self.books, cells("contact_books"), start), ids)
+        ends, days = zip(*self._decoded("until", self.days, cells("until"), start), strict=True)
+        unlisted = self._decoded("unlisted", self.truths, cells("unlisted"), start)
+
+        pids = list(map(self.prefix.__add__, ids))
+        accounts = [user or None for user in users] if "" in users else users
+        columns = (
+            *(pids, repeat(self.to.organisation), ids, names, roles, accounts, books, statuses),
+            *(ends, admins, levels, unlisted, firsts, lasts, jobs, emails, mobiles, days),
+        )
+        members = list(map(_membership, zip(*columns, strict=False)))
+        self._register(cast(list[PersonId], pids), members, start)
+        self._accounts(cast(list[UserId], users), members, start)
+        self._into_books(cast(list[PersonId], pids), books, roles, statuses, start)
+        if ("active", "system") in zip(statuses, admins, strict=True):
+            self.enrolled.system_admin = True
+
+    def note(self, index: int, heading: str, text: str) -> None:
+        """Note a mistake in somebody's cell."""
+        self.notes.add(self.sheet.place(index, heading), text)
+
+    def _who(self, index: int) -> str:
+        return f"{self.prefix}{self.sheet.columns['identifier'][index].strip()}"
+
+    def _decoded(self, heading: str, words: Words[Value], cells: list[str], start: int) -> list[Value]:
+        """The column as what its words mean."""
+        values = list(map(words.__getitem__, cells))
+        if words.wrong and not words.wrong.keys().isdisjoint(cells):
+            for index, cell in enumerate(cells, start):
+                for sentence in words.wrong.get(cell, ()):
+                    self.note(index, heading, sentence)
+        return values
+
+    def _matching(
+        self, heading: str, whole: re.Pattern[str], single: re.Pattern[str], cells: list[str], start: int, right: str
+    ) -> list[str]:
+        """The column without spaces around its cells, each of which is empty or as the pattern says."""
+        joined = "\n".join(cells) + "\n"
+        if joined.count("\n") == len(cells) and whole.fullmatch(joined):
+            return cells
+        stripped = list(map(str.strip, cells))
+        for index, cell in enumerate(stripped, start):
+            if cell and not single.fullmatch(cell):
+                self.note(index, heading, f"{quoted(cell)} is not {right}")
+        return stripped
+
+    def _short(self, cells: list[str], heading: str, longest: int, start: int) -> None:
+        if max(map(len, cells)) > longest:
+            for index, cell in enumerate(cells, start):
+                if len(cell) > longest:
+                    self.note(index, heading, f"{heading} has {len(cell)} characters, {longest} at most are allowed")
+
+    def _identifiers(self, cells: list[str], start: int) -> list[str]:
+        ids = self._matching(
+            "identifier", _IDENTIFIERS, IDENTIFIER, cells, start, "an identifier: use a-z 0-9 - . _ only"
+        )
+        if "" in ids:
+            for index, identifier in enumerate(ids, start):
+                if not identifier:
+                    self.note(index, "identifier", "this person has no identifier: use a-z 0-9 - . _")
+        return ids
+
+    def _fit(self, heading: str, texts: list[str], start: int) -> None:
+        """Names and titles are single lines of moderate length."""
+        if not _are_fit(texts):
+            for index, text in enumerate(texts, start):
+                objection = unfit_text(text, LONGEST_NAME)
+                if objection:
+                    self.note(index, heading, f"{heading} {objection}")
+
+    def _names(self, firsts: list[str], lasts: list[str], cells: Callable[[str], list[str]], start: int) -> list[str]:
+        names = [
+            f"{first} {last}" if first and last else first or last for first, last in zip(firsts, lasts, strict=True)
+        ]
+        if not _are_fit(names):
+            self._fit("first_name", firsts, start)
+            self._fit("last_name", lasts, start)
+        if "name" in self.sheet.columns:
+            written = list(map(str.strip, cells("name")))
+            self._fit("name", written, start)
+            names = [one or other for one, other in zip(written, names, strict=True)]
+        if "" in names:
+            for index, name in enumerate(names, start):
+                if not name:
+                    heading = "name" if "name" in self.sheet.columns else "first_name"
+                    self.note(index, heading, f"{self._who(index)} has no name (INV-2)")
+        return names
+
+    def _staff_only(self, roles: list[Role], admins: list[Admin], levels: list[ReviewLevel], start: int) -> None:
+        """Administrators and reviewers are staff (ROLE-7, REV-2)."""
+        if all(
+            role == "staff" or not (admin or level)
+            for role, admin, level in set(zip(roles, admins, levels, strict=True))
+        ):
+            return
+        for index, (role, admin, level) in enumerate(zip(roles, admins, levels, strict=True), start):
+            if role == "client" and admin:
+                self.note(index, "admin", f"{self._who(index)} is a client: only staff can be admins (ROLE-1)")
+            if role == "client" and level:
+                self.note(index, "review", f"{self._who(index)} is a client: only staff can be reviewers (REV-2)")
+
+    def _emails(self, cells: list[str], roles: list[Role], statuses: list[Status], start: int) -> list[str]:
+        emails = self._matching("email", _EMAILS, EMAIL, cells, start, "an e-mail address")
+        self._short(emails, "email", LONGEST_EMAIL, start)
+        if "" in emails and "email" in self.sheet.columns:
+            self._miss("email", "an e-mail address", emails, roles, statuses, start, {})
+        self._unique_emails(list(map(str.lower, emails)))
+        if self.to.staff_domains:
+            self._staff_domains(emails, roles, statuses, start)
+        return emails
+
+    def _unique_emails(self, emails: list[str]) -> None:
+        """INV-11: one profile an address, also of those who left."""
+        seen = self.enrolled.emails
+        expected = len(seen) + len(emails) - emails.count("")
+        seen.update(emails)
+        seen.discard("")
+        if len(seen) != expected:
+            for index, email, earlier in self._repeated("email", str.lower):
+                text = f"e-mail {quoted(email)} is used by {self._who(earlier)} already: one profile has it (INV-11)"
+                self.note(index, "email", text)
+
+    def _repeated(self, heading: str, fold: Callable[[str], str]) -> Iterator[tuple[int, str, int]]:
+        """What stands twice in a column, with where it stood first; the whole column is looked through, once."""
+        if heading in self.repeated:
+            return
+        self.repeated.add(heading)
+        first: dict[str, int] = {}
+        for index, text in enumerate(map(fold, map(str.strip, self.sheet.columns.get(heading, ())))):
+            earlier = first.setdefault(text, index)
+            if text and earlier != index:
+                yield index, text, earlier
+
+    def _staff_domains(self, emails: list[str], roles: list[Role], statuses: list[Status], start: int) -> None:
+        """INV-13: staff have addresses of the organisation's own domains."""
+        endings = tuple(f"@{domain}" for domain in self.to.staff_domains)
+        for index, (email, role, status) in enumerate(zip(emails, roles, statuses, strict=True), start):
+            if role == "staff" and email and status != "left" and not email.lower().endswith(endings):
+                allowed = " or ".join(self.to.staff_domains)
+                self.note(index, "email", f"{quoted(email)} is not an address of {allowed}, as staff need one (INV-13)")
+
+    def _mobiles(self, cells: list[str], roles: list[Role], statuses: list[Status], start: int) -> list[str]:
+        """INV-9: international form with country code; spaces, brackets, dots and hyphens are decoration."""
+        joined = ("\n".join(cells) + "\n").translate(_MOBILE_FILLERS)
+        if joined.count("\n") != len(cells) or not _MOBILES.fullmatch(joined):
+            for index, cell in enumerate(cells, start):
+                if cell.strip() and not MOBILE.fullmatch(cell.strip().translate(_MOBILE_FILLERS)):
+                    text = f"{quoted(cell)} is not a phone number with + and country code, like +44 7700 900010 (INV-9)"
+                    self.note(index, "mobile", text)
+        if "" in cells and "mobile" in self.sheet.columns:
+            self._miss("mobile", "a mobile number", cells, roles, statuses, start, self.to.mobile)
+        return cells
+
+    def _miss(
+        self,
+        heading: str,
+        what: str,
+        cells: list[str],
+        roles: list[Role],
+        statuses: list[Status],
+        start: int,
+        needs: Mapping[Role, Requirement],
+    ) -> None:
+        """INV-2: what everybody needs who has not left."""
+        for index, (cell, role, status) in enumerate(zip(cells, roles, statuses, strict=True), start):
+            if not cell and status != "left" and needs.get(role, "required") == "required":
+                self.note(
+                    index,
+                    heading,
+                    f"{self._who(index)} has no {heading}: everybody who has not left needs {what} (INV-2)",
+                )
+
+    def _with_members(self, books: list[frozenset[str]], ids: list[str]) -> list[frozenset[str]]:
+        """The books of the rows with those that list the person among their members; equal sets are one object."""
+        listed = self.to.members
+        if not listed or listed.keys().isdisjoint(ids):
+            return books
+        return [self._union(some, listed.get(identifier)) for some, identifier in zip(books, ids, strict=True)]
+
+    def _union(self, some: frozenset[str], more: frozenset[str] | None) -> frozenset[str]:
+        found = self.unions.get((some, more))
+        if found is None:
+            found = self.unions[some, more] = some | more if more else some
+        return found
+
+    def _into_books(
+        self, pids: list[PersonId], books: list[frozenset[str]], roles: list[Role], statuses: list[Status], start: int
+    ) -> None:
+        members = self.enrolled.members
+        for pid, names in zip(pids, books, strict=True):
+            for name in names:
+                members[name].append(pid)
+        staff = {
+            names
+            for names, role, status in zip(books, roles, statuses, strict=True)
+            if role == "staff" and status == "active"
+        }
+        self.enrolled.staffed.update(*staff)
+        if not all(books):
+            for index, (names, role, status) in enumerate(zip(books, roles, statuses, strict=True), start):
+                if not names and role == "client" and status != "left":
+                    text = f"{self._who(index)} is a client and in no book: every client needs one (BOOK-3)"
+                    self.note(index, "contact_books", text)
+
+    def _register(self, pids: list[PersonId], members: list[Membership], start: int) -> None:
+        people = self.register.people
+        expected = len(people) + len(pids)
+        people.update(zip(pids, members, strict=True))
+        if len(people) != expected:
+            for index, identifier, earlier in self._repeated("identifier", str):
+                where = self.sheet.place(earlier, "identifier")
+                self.note(
+                    index, "identifier", f"{quoted(identifier)} stands here twice; the first is in row {where.line}"
+                )
+        if self.before:
+            self._changed_roles(members, start)
+
+    def _changed_roles(self, members: list[Membership], start: int) -> None:
+        """ROLE-6: staff never become clients, nor clients staff."""
+        for index, member in enumerate(members, start):
+            old = self.before.get(member.id)
+            if old is not None and old.role != member.role:
+                self.note(index, "role", changed_role(old, member.role))
+
+    def _accounts(self, users: list[UserId], members: list[Membership], start: int) -> None:
+        """INV-12: one Matrix ID may hold many memberships, but one living one an organisation."""
+        accounts = self.register.accounts
+        new = dict(zip(users, zip(members), strict=True))
+        if len(new) == len(users) and "" not in new and accounts.keys().isdisjoint(new):
+            accounts.update(new)
+            return
+        for index, (user, member) in enumerate(zip(users, members, strict=True), start):
+            if not user:
+                continue
+            others = accounts.get(user, ())
+            accounts[user] = (*others, member)
+            if member.status != "left":
+                self._one_living(index, user, others)
+
+    def _one_living(self, index: int, user: UserId, others: Iterable[Membership]) -> None:
+        for other in others:
+            if other.organisation == self.to.organisation and other.status != "left":
+                self.note(index, "matrix", f"{user} is {other.id} already: one of the two must have left (INV-12)")
+
+    def _word(
+        self, what: str, known: Mapping[str, Value], default: Value
+    ) -> Callable[[str], tuple[Value, tuple[str, ...]]]:
+        def read(text: str) -> tuple[Value, tuple[str, ...]]:
+            word = text.strip()
+            if word in known:
+                return known[word], ()
+            if not word and what != "role":
+                return default, ()
+            if not word:
+                return default, ("everybody has a role: staff or client",)
+            return default, (self.notes.unknown_word(what, word, known),)
+
+        return read
+
+    def _day(self, text: str) -> tuple[tuple[Moment, date | None], tuple[str, ...]]:
+        word = text.strip()
+        day = as_day(word)
+        if word and day is None:
+            return (inf, None), (f"until is a day like 2026-12-31 (year-month-day), not {quoted(word)}",)
+        return (inf if day is None else day_after(day, self.to.zone), day), ()
+
+    def _book_list(self, text: str) -> tuple[frozenset[str], tuple[str, ...]]:
+        words = text.split(";")
+        books = frozenset(words)
+        if len(books) == len(words) and books <= self.known_books:
+            return books, ()
+        words = [word.strip() for word in words if word.strip()]
+        sentences = [
+            self.notes.unknown_word("book", word, self.to.books) for word in words if word not in self.to.books
+        ]
+        sentences += [
+            f"book {quoted(word)} stands here twice (IMP-5)" for word in sorted(set(words)) if words.count(word) > 1
+        ]
+        return frozenset(words), tuple(sentences)
+
+
+_membership = cast(Callable[[tuple[object, ...]], Membership], partial(tuple.__new__, Membership))
+
+
+def _are_fit(texts: list[str]) -> bool:
+    return "".join(texts).isprintable() and max(map(len, texts)) <= LONGEST_NAME
+
+
+def _truth(text: str) -> tuple[bool, tuple[str, ...]]:
+    word = text.strip().lower()
+    if word in ("", "false", "true"):
+        return word == "true", ()
+    return False, (f"unlisted is true or false, not {quoted(text)}",)
+
+
+def changed_role(old: Membership, role: Role) -> str:
+    """The sentence for somebody whose role is another than it was."""
+    return (
+        f"{old.id} is {old.role} and cannot become {role}: set status: left "
+        f"and invite the person anew under a new identifier (ROLE-6)"
+    )
+
+
+def day_begins(day: date, zone: tzinfo) -> Moment:
+    """The moment at which the day begins there."""
+    return datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
+
+
+def day_after(day: date, zone: tzinfo) -> Moment:
+    """The moment at which the day is over; never, for the last day of the calendar."""
+    return day_begins(day + timedelta(days=1), zone) if day < date.max else inf
