@@ -30,6 +30,8 @@ class SetLook:
     room: RoomName
     user: UserId
     look: Look
+    picture: Look
+    """What the avatar shows: the initials of the plain name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,15 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """The member's place is kept although they might return: the chat is full. Administrators are told."""
+
+    room: RoomName
+    user: UserId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class MakeSpace:
     """Make a space with its members."""
 
@@ -163,6 +174,7 @@ Action = (
     | Withdraw
     | Return
     | Release
+    | Wait
     | MakeSpace
     | NameSpace
     | EnterSpace

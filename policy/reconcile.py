@@ -19,6 +19,7 @@ from policy.action import (
     SetPower,
     SetProfile,
     ShowKind,
+    Wait,
     Withdraw,
 )
 from policy.decide import decide
@@ -131,16 +132,12 @@ def _looks(policy: Policy, seen: Observation, room: Room, staying: list[UserId],
         if member is None or shown.presence != "join" or not seen.local(user):
             continue
         look = Look(shown_name(policy, member, home), shown_badge(member, home))
-        if shown.name != look.name or shown.avatar != seen.avatars.get((user, avatar_look(member, look))):
-            yield SetLook(room.id, user, look)
+        picture = Look(member.name, look.badge)
+        if shown.name != look.name or shown.avatar != seen.avatars.get((user, picture)):
+            yield SetLook(room.id, user, look, picture)
 
 
-def avatar_look(member: Membership, look: Look) -> Look:
-    """What the picture depends on: the plain name's initials and the badge."""
-    return Look(member.name, look.badge)
-
-
-def withheld_actions(policy: Policy, seen: Observation, now: Moment) -> Iterator[Return | Release]:
+def withheld_actions(policy: Policy, seen: Observation, now: Moment) -> Iterator[Return | Release | Wait]:
     """Who was suspended and is not any more returns with the whole history, where there is room and they still may."""
     for room_id, user in sorted(seen.withheld):
         room = seen.rooms.get(room_id)
@@ -156,12 +153,15 @@ def withheld_actions(policy: Policy, seen: Observation, now: Moment) -> Iterator
 
 def _return(
     policy: Policy, seen: Observation, room: Room, member: Membership, user: UserId, now: Moment
-) -> Return | Release:
+) -> Return | Release | Wait:
     inside = [one for one in room.inside(seen.bot) if one != user]
     chat = chat_in_room(policy, room.chat, inside, room.former(), now)
     assert chat is not None  # noqa: S101 - the organisation is known
     decision = decide(policy, Enter(member.id, chat), now)
-    return Return(room.id, user) if decision.allowed else Release(room.id, user, decision.text)
+    if decision.allowed:
+        return Return(room.id, user)
+    full = set(decision.rules) <= {"CHAT-3", "EXT-6"}
+    return Wait(room.id, user, decision.text) if full else Release(room.id, user, decision.text)
 
 
 def profile_actions(policy: Policy, seen: Observation, now: Moment) -> Iterator[SetProfile]:

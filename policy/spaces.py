@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from policy.action import Action, EnterSpace, LeaveSpace, ListInSpace, MakeSpace, NameSpace, UnlistInSpace
 from policy.model import Book, Membership, Moment, Organisation, Policy, UserId
@@ -16,8 +16,25 @@ Key = tuple[tuple[str, str], ...]
 
 def space_actions(policy: Policy, seen: Observation, now: Moment, settings: Settings) -> Iterator[Action]:
     """A space for each book that is large enough, and one for each person with external chats (EXT-7)."""
-    spaces = {_key(room.space): room for room in seen.rooms.values() if room.space}
-    wanted = {**_book_spaces(policy, now, settings), **_external_spaces(seen)}
+    users = {user for room in seen.rooms.values() for user in room.inside(seen.bot)}
+    yield from _due(seen, "book", _book_spaces(policy, now, settings))
+    yield from _due(seen, "external", _external_spaces(seen, users))
+
+
+def external_space_actions(seen: Observation, room: Room) -> Iterator[Action]:
+    """What the spaces of those who are, or were, in this chat need."""
+    users = set(room.members)
+    due = _due(seen, "external", _external_spaces(seen, users))
+    spaces = {one.id: one.space.get("external") for one in seen.rooms.values()}
+    return (action for action in due if isinstance(action, MakeSpace) or spaces.get(_place(action)) in users)
+
+
+def _place(action: Action) -> RoomName:
+    return getattr(action, "room", "")
+
+
+def _due(seen: Observation, name: str, wanted: Mapping[Key, MakeSpace]) -> Iterator[Action]:
+    spaces = {_key(room.space): room for room in seen.rooms.values() if name in room.space}
     for key, space in wanted.items():
         room = spaces.get(key)
         if room is None:
@@ -83,14 +100,14 @@ def _book_members(
     return [member for member in (*own, *stand_ins) if status(member, now) == "active"]
 
 
-def _external_spaces(seen: Observation) -> dict[Key, MakeSpace]:
+def _external_spaces(seen: Observation, users: Container[UserId]) -> dict[Key, MakeSpace]:
     """EXT-7: the tab "External chats" is a space of one's own."""
     chats: dict[UserId, list[RoomName]] = {}
     for room in seen.rooms.values():
         if room.draft or room.chat.get("kind") != "external":
             continue
         for user in room.inside(seen.bot):
-            if room.members[user].presence == "join" and seen.local(user):
+            if user in users and room.members[user].presence == "join" and seen.local(user):
                 chats.setdefault(user, []).append(room.id)
     keys: dict[UserId, dict[str, str]] = {user: {"external": user} for user in chats}
     return {

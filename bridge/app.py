@@ -1,0 +1,158 @@
+"""Puts the parts of the bridge together, starts and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import NoReturn
+
+from aiohttp import web
+from mautrix.api import Method, Path, SynapseAdminPath
+
+from bridge.chats import Chats
+from bridge.commands import Commands
+from bridge.config import Config
+from bridge.direct import Direct
+from bridge.homeserver import Homeserver, Refused
+from bridge.observe import Observer
+from bridge.perform import Performer
+from bridge.policy_file import PolicySource
+from bridge.receive import Receiver
+from bridge.registration import token_objection
+from bridge.retry import until_available
+from bridge.store import Store, StoredEvent
+from policy.mistake import Mistakes
+from policy.model import UserId
+from policy.observation import Settings
+from policy.reconcile import next_change
+
+LONGEST_SLEEP = 3600.0
+"""Seconds until the clock is looked at again, however far the next end date is."""
+
+log = logging.getLogger("qwil")
+
+
+class StartRefused(Exception):
+    """The bridge cannot do its work as things are set up; the text says what to change."""
+
+
+async def run(config: Config) -> None:
+    """Run the bridge until cancelled; raises `StartRefused` where its set-up has to be changed first."""
+    if objection := token_objection(config):
+        raise StartRefused(objection)
+    store = await until_available(lambda: Store.open(config.database))
+    try:
+        async with Homeserver(config) as homeserver:
+            await Bridge(config, store, homeserver).run()
+    finally:
+        await store.close()
+
+
+class Bridge:
+    """The bridge of one homeserver."""
+
+    def __init__(self, config: Config, store: Store, homeserver: Homeserver) -> None:
+        bot = UserId(config.bot)
+        self._config = config
+        self._homeserver = homeserver
+        self._source = PolicySource(config.policy)
+        self._observer = Observer(store, bot=bot, server=config.homeserver.server_name)
+        self._performer = Performer(homeserver, self._observer)
+        self._direct = Direct(self._source, self._observer, self._performer)
+        self._chats = Chats(
+            source=self._source,
+            store=store,
+            observer=self._observer,
+            performer=self._performer,
+            direct=self._direct,
+            settings=Settings(config.auto_join, config.spaces.books_with_at_least),
+            removals_wait_above=config.removals_wait_above,
+        )
+        self._commands = Commands(
+            source=self._source,
+            store=store,
+            observer=self._observer,
+            performer=self._performer,
+            direct=self._direct,
+            message_link=config.message_link,
+        )
+        self._receiver = Receiver(store, self.handle, hs_token=config.appservice.hs_token)
+        self._settling = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        self._source.load()
+        async with self._listening():
+            await self._ensure_bot()
+            await self._observer.load()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._receiver.run())
+                tasks.create_task(self._source.watch(self._changed, self._broken))
+                tasks.create_task(self._keep_time())
+
+    async def handle(self, event: StoredEvent) -> None:
+        """One event from the record: what it changed is noted, then whoever it concerns acts."""
+        async with self._settling:
+            if event.state_key is not None:
+                self._observer.note(event.room_id, event.type, event.state_key, event.content, event.sender)
+            await self._chats.handle(event)
+            await self._commands.handle(event)
+
+    async def _changed(self) -> None:
+        async with self._settling:
+            await self._chats.settle_all()
+
+    async def _broken(self, mistakes: Mistakes) -> None:
+        """Every system administrator of the last good policy is told."""
+        lines = "\n".join(f"- {mistake}" for mistake in mistakes[:50])
+        text = f"The policy that was saved has mistakes and is not in force ({len(mistakes)}):\n{lines}"
+        for organisation in self._source.policy.organisations:
+            await self._direct.tell_admins(organisation, text, about=f"mistakes {time.time():.0f}")
+
+    async def _keep_time(self) -> NoReturn:
+        """Settle everything now, and whenever a day begins on which the policy says something else."""
+        while True:
+            await self._changed()
+            now = time.time()
+            due = next_change(self._source.policy, now)
+            pause = LONGEST_SLEEP if due is None else min(due - now, LONGEST_SLEEP)
+            await asyncio.sleep(max(pause, 0) + 0.01)
+
+    async def _ensure_bot(self) -> None:
+        """The bot's account is there and has a name."""
+        try:
+            content = {"type": "m.login.application_service", "username": self._config.appservice.bot}
+            await self._homeserver.ask(Method.POST, Path.v3.register, content)
+        except Refused as refusal:
+            if refusal.errcode != "M_USER_IN_USE":
+                raise
+        if self._config.admin:
+            await self._ensure_admin()
+
+    async def _ensure_admin(self) -> None:
+        """Names and pictures are locked for everybody but administrators of the homeserver."""
+        try:
+            await self._homeserver.ask(Method.PUT, SynapseAdminPath.v2.users[self._config.bot], {"displayname": "qwil"})
+        except Refused as refusal:
+            raise StartRefused(
+                f"{self._config.bot} is no administrator of the homeserver ({refusal}). Make it one (the admin API's "
+                'PUT /_synapse/admin/v2/users/ID with {"admin": true}), or write "admin: false" in config.yaml and do '
+                "without names and badges."
+            ) from refusal
+
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        application = web.Application()
+        self._receiver.add_routes(application)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        try:
+            appservice = self._config.appservice
+            await web.TCPSite(runner, appservice.hostname, appservice.port).start()
+            log.info("Listening on %s:%d.", appservice.hostname, appservice.port)
+            yield
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,222 @@
+"""The life of a chat: a draft, its first message, people who come and go, and what follows on the homeserver.
+
+The module has decided already what may happen; here is what only an actor can do about it afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from bridge.direct import Direct
+from bridge.homeserver import Refused
+from bridge.observe import Observer
+from bridge.perform import Performer
+from bridge.policy_file import PolicySource
+from bridge.store import Store, StoredEvent
+from policy.action import Action, Release, Remove, Wait
+from policy.decide import decide
+from policy.decision import Decision
+from policy.model import Moment, UserId
+from policy.observation import Room, RoomName, Settings
+from policy.question import Add
+from policy.reach import status
+from policy.reconcile import chat_actions, reconcile
+from policy.rooms import DRAFT, chat_in_room, shown_name, stands_for, stood_for
+from policy.rules.company import current_kind
+from policy.spaces import external_space_actions
+from policy.words import is_command
+
+NO_MESSAGE = frozenset({"m.room.redaction", "m.reaction"})
+"""Message-like events that do not begin a chat."""
+
+log = logging.getLogger("qwil.chats")
+
+
+class Chats:
+    """Keeps every room of ours what the policy and its own life make of it."""
+
+    def __init__(
+        self,
+        *,
+        source: PolicySource,
+        store: Store,
+        observer: Observer,
+        performer: Performer,
+        direct: Direct,
+        settings: Settings,
+        removals_wait_above: int,
+        clock: Callable[[], Moment] = time.time,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._observer = observer
+        self._performer = performer
+        self._direct = direct
+        self._settings = settings
+        self._removals_wait_above = removals_wait_above
+        self._clock = clock
+
+    async def handle(self, event: StoredEvent) -> None:
+        """What an event that happened asks for."""
+        if event.type == "m.room.member" and event.state_key == self._observer.bot:
+            await self._bot_moved(event)
+        room = self._observer.room(event.room_id)
+        if room is None:
+            return
+        if self._begins(event, room):
+            await self._begin(room, event)
+        elif event.state_key is not None:
+            await self.settle(room.id)
+            await self._tell_emptied(event, room)
+
+    async def settle(self, room: RoomName) -> None:
+        """Make one room, and the spaces that list it, what they should be."""
+        now, policy = self._clock(), self._source.policy
+        seen = self._observer.seen()
+        if room in seen.rooms:
+            await self._performer.all(
+                action
+                for action in chat_actions(policy, seen, seen.rooms[room], now, self._settings)
+                if not (isinstance(action, Remove) and action.waits)
+            )
+        seen = self._observer.seen()
+        if room in seen.rooms:
+            await self._performer.all(external_space_actions(seen, seen.rooms[room]))
+
+    async def settle_all(self) -> None:
+        """Make the whole homeserver what the policy says; removals of many wait for an administrator."""
+        actions = list(reconcile(self._source.policy, self._observer.seen(), self._clock(), self._settings))
+        waiting = self.waiting(actions)
+        if waiting:
+            await self._tell_admins(waiting)
+        done = [action for action in actions if action not in waiting]
+        await self._performer.all(done)
+        await self._tell_places(done)
+
+    def waiting(self, actions: Iterable[Action]) -> list[Remove]:
+        """Removals that nobody should be surprised by (EXT-13, and more than the setting at once)."""
+        removals = [action for action in actions if isinstance(action, Remove)]
+        if len(removals) > self._removals_wait_above:
+            return removals
+        return [action for action in removals if action.waits]
+
+    async def _bot_moved(self, event: StoredEvent) -> None:
+        """The bot enters the rooms made for it and no others."""
+        if event.content.get("membership") != "invite":
+            return
+        room = self._observer.room(event.room_id)
+        try:
+            if room is None:
+                await self._performer.decline(event.room_id)
+            else:
+                await self._performer.join(event.room_id, self._observer.bot)
+        except Refused as refusal:
+            log.warning("The bot could not answer the invitation to %s: %s", event.room_id, refusal)
+
+    def _begins(self, event: StoredEvent, room: Room) -> bool:
+        """CHAT-1: is it the first message of a draft?"""
+        return (
+            room.draft
+            and event.state_key is None
+            and event.sender == room.creator
+            and event.type not in NO_MESSAGE
+            and not is_command(event.content)
+        )
+
+    async def _begin(self, room: Room, event: StoredEvent) -> None:
+        """Bring in everybody held whom the module has not, make the chat active, tell the creator who was refused."""
+        named = await self._store.state(room.id, DRAFT)
+        late = 0
+        for user in room.held:
+            if user in set(room.inside(self._observer.bot)):
+                continue
+            decision = self._judge(room, user)
+            if decision.allowed:
+                late += await self._bring_in(room, user)
+            else:
+                text = f"{user} did not join “{room.name}”. {decision.text}"
+                await self._direct.tell(room.creator, text, about=f"{event.event_id} {user}")
+            room = self._observer.room(room.id) or room
+        await self._performer.begin(room.id, {**room.chat, "draft": False, "kind": self._kind(room)})
+        if named is not None:
+            await self._performer.redact(room.id, named.event_id)
+        if late:
+            await self._performer.say_in(room.id, f"“{room.name}” has begun.", about=f"begun {event.event_id}")
+        await self.settle(room.id)
+
+    def _judge(self, room: Room, user: UserId) -> Decision:
+        """May the creator bring this person in, now that the chat begins?"""
+        policy, now = self._source.policy, self._clock()
+        inside = list(room.inside(self._observer.bot))
+        chat = chat_in_room(policy, {**room.chat, "draft": False}, inside, (), now)
+        creator = stood_for(policy, room.home, room.creator, now)
+        member = stands_for(policy, room.home, user, now)
+        if chat is None or creator is None or member is None:
+            return Decision(False, error="This account is in no organisation that can take part in this chat.")
+        return decide(policy, Add(creator.id, member.id, chat), now)
+
+    async def _bring_in(self, room: Room, user: UserId) -> int:
+        """1 if the person came in; suspended people have their place kept (USR-1)."""
+        member = stands_for(self._source.policy, room.home, user, self._clock())
+        if member is not None and status(member, self._clock()) == "suspended":
+            await self._observer.withhold(room.id, user)
+            return 0
+        try:
+            if self._settings.auto_join:
+                await self._performer.bring_in(room.id, user, inviter=room.creator)
+            else:
+                await self._performer.invite(room.id, user, inviter=room.creator)
+        except Refused as refusal:
+            await self._direct.tell(
+                room.creator, f"{user} did not join “{room.name}”. {refusal}", about=f"refused {room.id} {user}"
+            )
+            return 0
+        return 1
+
+    def _kind(self, room: Room) -> str:
+        chat = chat_in_room(
+            self._source.policy, room.chat, room.inside(self._observer.bot), room.former(), self._clock()
+        )
+        return current_kind(self._source.policy, chat) if chat is not None else str(room.chat.get("kind"))
+
+    async def _tell_emptied(self, event: StoredEvent, room: Room) -> None:
+        """When all staff or all people have left, the home organisation keeps the record and its admins are told."""
+        if event.type != "m.room.member" or event.content.get("membership") not in ("leave", "ban") or room.draft:
+            return
+        policy, now = self._source.policy, self._clock()
+        members = [stands_for(policy, room.home, user, now) for user in room.inside(self._observer.bot)]
+        if any(member is not None and member.role == "staff" for member in members):
+            return
+        left = stood_for(policy, room.home, UserId(event.state_key or ""), now)
+        if left is None or left.role != "staff":
+            return
+        who = "Nobody is" if not any(members) else "No staff is"
+        await self._direct.tell_admins(
+            room.home, f"{who} left in the chat “{room.name}” ({room.id}). Its record is kept.", about=event.event_id
+        )
+
+    async def _tell_admins(self, waiting: list[Remove]) -> None:
+        policy, now = self._source.policy, self._clock()
+        homes: dict[str, list[str]] = {}
+        for removal in waiting:
+            room = self._observer.room(removal.room)
+            if room is None:
+                continue
+            member = stood_for(policy, room.home, removal.user, now)
+            name = shown_name(policy, member, room.home) if member is not None else removal.user
+            homes.setdefault(room.home, []).append(f"- {name} from “{room.name}”: {removal.reason}")
+        for home, lines in homes.items():
+            text = f"These removals wait for “apply” ({len(lines)}):\n" + "\n".join(lines[:50])
+            await self._direct.tell_admins(home, text, about=f"waiting {hash(tuple(lines))}")
+
+    async def _tell_places(self, actions: list[Action]) -> None:
+        """Suspended people who cannot return to a chat are told to the admins (CHAT-3)."""
+        for action in actions:
+            if not isinstance(action, Wait | Release):
+                continue
+            room = self._observer.room(action.room)
+            if room is not None and room.home in self._source.policy.organisations:
+                text = f"{action.user} could not return to “{room.name}”. {action.reason}"
+                await self._direct.tell_admins(room.home, text, about=f"place {action.room} {action.user}")

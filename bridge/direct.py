@@ -1,0 +1,59 @@
+"""The bot's direct chat with each person: where it answers and gives notice (BUT-0)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from bridge.homeserver import Refused
+from bridge.observe import Observer
+from bridge.perform import Performer
+from bridge.policy_file import PolicySource
+from policy.model import Moment, UserId
+from policy.observation import RoomName
+from policy.reach import status
+
+log = logging.getLogger("qwil.direct")
+
+
+class Direct:
+    """Finds, or makes, the direct chat of a person and speaks there."""
+
+    def __init__(
+        self, source: PolicySource, observer: Observer, performer: Performer, clock: Callable[[], Moment] = time.time
+    ) -> None:
+        self._source = source
+        self._observer = observer
+        self._performer = performer
+        self._clock = clock
+        self._opening = asyncio.Lock()
+
+    async def tell(self, user: UserId, text: str, *, about: str, quiet: bool = False) -> None:
+        """Say something to one person, once for each occasion; who has no account yet is told nothing."""
+        try:
+            await self._performer.say_in(await self.room(user), text, about=about, quiet=quiet)
+        except Refused as refusal:
+            log.warning("%s could not be told “%s”: %s", user, text, refusal)
+
+    async def room(self, user: UserId) -> RoomName:
+        """The person's direct chat, made where there is none; raises `Refused`."""
+        async with self._opening:
+            return self._observer.direct_with(user) or await self._performer.open_direct(user)
+
+    async def tell_admins(self, organisation: str, text: str, *, about: str) -> None:
+        """Say something to every system administrator of an organisation."""
+        for user in self._system_admins(organisation):
+            await self.tell(user, text, about=about)
+
+    def _system_admins(self, organisation: str) -> list[UserId]:
+        now = self._clock()
+        return [
+            member.matrix
+            for member in self._source.policy.people.values()
+            if member.organisation == organisation
+            and member.admin == "system"
+            and member.matrix is not None
+            and status(member, now) == "active"
+        ]

@@ -1,0 +1,174 @@
+"""How the homeserver looks, from the record: every room of ours with its state, kept in step event by event.
+
+Rooms that are not ours (no chat, no direct chat, no space of the bot's) are left out; a room becomes ours when its
+state says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bridge.store import Store
+from policy.model import UserId
+from policy.observation import Look, Member, Observation, Presence, Room, RoomName
+from policy.rooms import CHAT, DIRECT, DRAFT, SPACE
+
+MARKS = (CHAT, DIRECT, SPACE)
+PRESENCES: Mapping[str, Presence] = {
+    "join": "join",
+    "invite": "invite",
+    "leave": "leave",
+    "ban": "ban",
+    "knock": "knock",
+}
+State = dict[tuple[str, str], Mapping[str, Any]]
+
+
+class Observer:
+    """What is known of the homeserver now; `note` is what changes it."""
+
+    def __init__(self, store: Store, *, bot: UserId, server: str) -> None:
+        self._store = store
+        self.bot = bot
+        self.server = server
+        self._states: dict[RoomName, State] = {}
+        self._creators: dict[RoomName, UserId] = {}
+        self._rooms: dict[RoomName, Room] = {}
+        self._profiles: dict[UserId, Look] = {}
+        self._avatars: dict[tuple[UserId, Look], str] = {}
+        self._kind_avatars: dict[str, str] = {}
+        self._withheld: set[tuple[RoomName, UserId]] = set()
+
+    async def load(self) -> None:
+        """Read everything from the record."""
+        for kind in MARKS:
+            for room in await self._store.rooms_with(kind):
+                if room not in self._rooms:
+                    await self._load_room(room)
+        for key, value in (await self._store.recall_all("profile:")).items():
+            self._profiles[UserId(key.removeprefix("profile:"))] = Look(*value)
+        for user, name, badge, address in (await self._store.recall_all("avatar:")).values():
+            self._avatars[UserId(user), Look(name, badge)] = address
+        for key, value in (await self._store.recall_all("kind:")).items():
+            self._kind_avatars[key.removeprefix("kind:")] = value
+        self._withheld = {(room, UserId(user)) for room, user in (await self._store.recall_all("withheld:")).values()}
+
+    async def _load_room(self, room: RoomName) -> None:
+        for event in await self._store.whole_state(room):
+            self.note(room, event.type, event.state_key or "", event.content, event.sender)
+
+    @property
+    def rooms(self) -> Mapping[RoomName, Room]:
+        """Every room of ours."""
+        return self._rooms
+
+    def room(self, room: RoomName) -> Room | None:
+        """The room, if it is ours."""
+        return self._rooms.get(room)
+
+    def seen(self) -> Observation:
+        """Everything, as it stands at this moment."""
+        return Observation(
+            bot=self.bot,
+            server=self.server,
+            rooms=dict(self._rooms),
+            profiles=self._profiles,
+            avatars=self._avatars,
+            kind_avatars=self._kind_avatars,
+            withheld=frozenset(self._withheld),
+        )
+
+    def note(self, room: RoomName, kind: str, key: str, content: Mapping[str, Any], sender: UserId) -> None:
+        """A state event came, or was sent by us and is on its way back."""
+        if kind == "m.room.create":
+            self._creators[room] = sender
+        state = self._states.setdefault(room, {})
+        state[kind, key] = content
+        if room in self._rooms or (kind in MARKS and key == ""):
+            self._rooms[room] = _as_room(room, self._creators.get(room, UserId("")), state)
+
+    def local(self, user: UserId) -> bool:
+        """Is the account on our homeserver, so that the bridge may act for it?"""
+        return user.endswith(f":{self.server}")
+
+    def direct_with(self, user: UserId) -> RoomName | None:
+        """The direct chat of this person with the bot, if both are in it."""
+        for room in self._rooms.values():
+            if room.direct == user and {user, self.bot} <= set(self._joined(room)):
+                return room.id
+        return None
+
+    def _joined(self, room: Room) -> Iterator[UserId]:
+        return (user for user, member in room.members.items() if member.presence == "join")
+
+    async def remember_profile(self, user: UserId, look: Look) -> None:
+        """The account bears this name and badge now."""
+        await self._store.remember(f"profile:{user}", [look.name, look.badge])
+        self._profiles[user] = look
+
+    def avatar(self, user: UserId, look: Look) -> str | None:
+        """The address of the person's picture, if it was uploaded."""
+        return self._avatars.get((user, look))
+
+    async def remember_avatar(self, user: UserId, look: Look, address: str) -> None:
+        """The person's picture stands at this address."""
+        await self._store.remember(f"avatar:{user}:{look.badge}", [user, look.name, look.badge, address])
+        self._avatars[user, look] = address
+
+    def kind_avatar(self, kind: str) -> str | None:
+        """The address of the avatar of chats of this kind, if it was uploaded."""
+        return self._kind_avatars.get(kind)
+
+    async def remember_kind_avatar(self, kind: str, address: str) -> None:
+        """Chats of this kind bear the picture at this address."""
+        await self._store.remember(f"kind:{kind}", address)
+        self._kind_avatars[kind] = address
+
+    async def withhold(self, room: RoomName, user: UserId) -> None:
+        """The suspended person's place in the chat is kept."""
+        await self._store.remember(f"withheld:{room}:{user}", [room, user])
+        self._withheld.add((room, user))
+
+    async def release(self, room: RoomName, user: UserId) -> None:
+        """The place is kept no longer."""
+        await self._store.forget(f"withheld:{room}:{user}")
+        self._withheld.discard((room, user))
+
+
+def _as_room(room: RoomName, creator: UserId, state: State) -> Room:
+    """The nouns of the policy, from what the events say; whatever has the wrong shape counts as missing."""
+    members = {UserId(key): _as_member(content) for (kind, key), content in state.items() if kind == "m.room.member"}
+    direct = state.get((DIRECT, ""), {}).get("user")
+    return Room(
+        id=room,
+        creator=creator,
+        members=members,
+        chat=state.get((CHAT, ""), {}),
+        held=_users(state.get((DRAFT, ""), {}).get("with")),
+        direct=UserId(direct) if isinstance(direct, str) else None,
+        space=state.get((SPACE, ""), {}),
+        power_levels=state.get(("m.room.power_levels", ""), {}),
+        name=_text(state, "m.room.name", "name"),
+        avatar=_text(state, "m.room.avatar", "url"),
+        children=frozenset(
+            key for (kind, key), content in state.items() if kind == "m.space.child" and "via" in content
+        ),
+    )
+
+
+def _as_member(content: Mapping[str, Any]) -> Member:
+    presence = PRESENCES.get(str(content.get("membership")), "leave")
+    return Member(presence, _string(content.get("displayname")), _string(content.get("avatar_url")))
+
+
+def _users(named: Any) -> tuple[UserId, ...]:
+    return tuple(UserId(user) for user in named if isinstance(user, str)) if isinstance(named, list) else ()
+
+
+def _text(state: State, kind: str, field: str) -> str:
+    return _string(state.get((kind, ""), {}).get(field))
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
