@@ -13,10 +13,12 @@ from __future__ import annotations
 import sys
 import unicodedata
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, reduce
 from heapq import merge
 from itertools import chain, islice
+from operator import and_
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from policy.decision import Badge, Decision, Found, Objection
@@ -28,13 +30,17 @@ from policy.rules.person import actor_objections
 _READ_THROUGH = 1500
 """Contact lists up to this length are read through; behind longer ones the index soon meets enough people."""
 
-_FEW_WORDS = 8
-_SOME_WORDS = 500
-_SOME_PEOPLE = 1000
-"""Up to here hits are gathered and put in order; where there are more, reading the names in order soon meets enough."""
+_DENSE = 128
+"""Letters that more than one name in so many has side by side are kept as bits, others as a list of places."""
+
+_BLOCK = 2048
+"""Places to one whole number of bits: one too large is slow to go through, many too small slow to combine."""
+
+_GRAM = 3
+_NOWHERE = array("I")
 
 _STEP = 500
-"""Things done between two pauses while the index is built: about a millisecond."""
+"""People put in order between two pauses while the index is built, or read otherwise: about a millisecond."""
 
 _LAST = chr(sys.maxunicode)
 """Stands behind every letter."""
@@ -153,26 +159,18 @@ class Source(Protocol):
 class Index:
     """Many people, found without reading through all of them."""
 
-    __slots__ = ("entries", "grams", "names", "offsets", "postings", "staff", "starts", "text", "words")
+    __slots__ = ("dense", "entries", "names", "organisations", "sparse")
 
-    def __init__(self) -> None:
-        self.entries: Sequence[Entry] = ()
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
         """In order; a *place* is a position in it."""
         self.names: list[str] = []
-        self.text = ""
-        """All names in order, one after the other."""
-        self.offsets = array("I", [0])
-        """Where each name begins in the text, and where the last one ends."""
-        self.words: list[str] = []
-        """Every word of every name once, in order."""
-        self.postings = array("I")
-        """Word by word the places that have it, in order."""
-        self.starts = array("I", [0])
-        """Where the places of each word begin in the postings, and where those of the last one end."""
-        self.grams: dict[str, array[int]] = {}
-        """One to three letters: which words have them side by side."""
-        self.staff: dict[str, array[int]] = {}
-        """The places of each organisation, in order."""
+        self.sparse: dict[str, array[int]] = {}
+        """One to three letters of a word and the space before it: the places that have them side by side, in order.
+        Also, by their sign, the places of each organisation."""
+        self.dense: dict[str, tuple[int, ...]] = {}
+        """The same for frequent ones: a bit for each place, the lowest first, block by block."""
+        self.organisations: set[str] = set()
 
     def ranked(self, query: Query, rank: int) -> Iterable[Entry]:
         entries = self.entries
@@ -184,86 +182,45 @@ class Index:
 
     def starting(self, query: Query) -> Iterable[int]:
         """Rank 1: each of the words begins a word of the name."""
-        return self._all_starting(query.words)
+        return self._with([f" {word}" for word in query.words])
 
     def answering(self, query: Query) -> Iterable[int]:
         """Rank 2: the organisation answers some of the words, and the others begin words of the name."""
-        return merge(
-            *(
-                self._of(organisations, self._all_starting(words)) if words else self._everybody(organisations)
-                for words, organisations in query.groups().items()
-            )
-        )
+        groups = query.groups().items()
+        return merge(*(self._within(ones, [f" {word}" for word in words]) for words, ones in groups))
 
     def elsewhere(self, query: Query) -> Iterable[int]:
         """Rank 3: what the organisation does not answer is anywhere in the name."""
-        return merge(
-            self._all_containing(query.words),
-            *(
-                self._of(organisations, self._all_containing(words))
-                for words, organisations in query.groups().items()
-                if words
-            ),
-        )
+        groups = query.groups().items()
+        return merge(self._with(query.words), *(self._within(ones, words) for words, ones in groups if words))
 
-    def _everybody(self, organisations: Collection[str]) -> Iterable[int]:
-        return merge(*(self.staff[one] for one in organisations if one in self.staff))
+    def _within(self, organisations: Collection[str], needles: Sequence[str]) -> Iterable[int]:
+        """The places of these organisations with all the needles, in order."""
+        ours = self.organisations.intersection(organisations)
+        if ours == self.organisations:
+            return self._with(needles) if needles else range(len(self.names))
+        return merge(*(self._with(needles, one) for one in ours))
 
-    def _of(self, organisations: Collection[str], places: Iterable[int]) -> Iterator[int]:
-        return (place for place in places if self.entries[place].member.organisation in organisations)
-
-    def _all_starting(self, words: Sequence[str]) -> Iterable[int]:
-        return self._all([f" {word}" for word in words], [range(*_span(self.words, word)) for word in words])
-
-    def _all_containing(self, words: Sequence[str]) -> Iterable[int]:
-        return self._all(words, [self._with(word) for word in words])
-
-    def _all(self, needles: Sequence[str], matches: Sequence[Sequence[int]]) -> Iterable[int]:
-        """The places of names with all needles, in order: those of the rarest one, held against the others."""
-        rarest = min(range(len(needles)), key=lambda nth: self._count(matches[nth]))
-        places = self._places(needles[rarest], matches[rarest])
-        others = [*needles[:rarest], *needles[rarest + 1 :]]
-        if not others:
+    def _with(self, needles: Sequence[str], organisation: str | None = None) -> Iterable[int]:
+        """The places of names with all the needles, in order: at least one needle, or an organisation."""
+        grams = {gram for needle in needles for gram in _longest_grams(needle)}
+        if organisation is not None:
+            grams.add(_sign(organisation))
+        sparse = [self.sparse.get(gram, _NOWHERE) for gram in grams if gram not in self.dense]
+        if not sparse:
+            return self._holding(
+                [needle for needle in needles if len(needle) > _GRAM], _common([self.dense[gram] for gram in grams])
+            )
+        fewest = min(sparse, key=len)
+        places = self._holding(needles, fewest)
+        if organisation is None:
             return places
-        names = self.names
-        return (place for place in places if all(needle in names[place] for needle in others))
+        return (place for place in places if self.entries[place].member.organisation == organisation)
 
-    def _with(self, part: str) -> Sequence[int]:
-        """Which words have that part; of very frequent parts, which words may have it."""
-        size = min(len(part), 3)
-        grams = (part[at : at + size] for at in range(len(part) - size + 1))
-        rarest = min((self.grams.get(gram, ()) for gram in grams), key=len)
-        if len(part) <= 3 or len(rarest) > _SOME_WORDS:
-            return rarest
-        return [word for word in rarest if part in self.words[word]]
-
-    def _count(self, words: Sequence[int]) -> int:
-        """How many places these words have, or, of many words, at least how many."""
-        if isinstance(words, range):
-            return self.starts[words.stop] - self.starts[words.start] if words else 0
-        if len(words) > _SOME_WORDS:
-            return len(words)
-        starts = self.starts
-        return sum([starts[word + 1] - starts[word] for word in words])
-
-    def _places(self, needle: str, words: Sequence[int]) -> Iterable[int]:
-        if len(words) <= _FEW_WORDS:
-            return merge(*map(self._posted, words)) if len(words) != 1 else self._posted(words[0])
-        if len(words) <= _SOME_WORDS and self._count(words) <= _SOME_PEOPLE:
-            return sorted(chain.from_iterable(map(self._posted, words)))
-        return self._read(needle)
-
-    def _posted(self, word: int) -> Iterable[int]:
-        return memoryview(self.postings)[self.starts[word] : self.starts[word + 1]]
-
-    def _read(self, needle: str) -> Iterator[int]:
-        """The places of names with the needle, which has no space but before it and so never lies across two names."""
-        find, offsets = self.text.find, self.offsets
-        at = find(needle)
-        while at >= 0:
-            place = bisect_right(offsets, at) - 1
-            yield place
-            at = find(needle, offsets[place + 1])
+    def _holding(self, needles: Iterable[str], places: Iterable[int]) -> Iterable[int]:
+        for needle in needles:
+            places = _having(needle, self.names, places)
+        return places
 
 
 _RANKS: tuple[Callable[[Index, Query], Iterable[int]], ...] = (
@@ -422,6 +379,8 @@ def _directory(policy: Policy) -> Steps[Directory]:
                 for book in member.books:
                     shelf.setdefault(book, []).append(entry)
         yield
+    for shelf in shelves.values():
+        yield from _put_in_order(shelf)
     stand_ins: dict[tuple[str, Role], list[Entry]] = {}
     for person in policy.stand_ins:
         if person in entries:
@@ -437,6 +396,17 @@ def _directory(policy: Policy) -> Steps[Directory]:
     return Directory(
         colleagues, (yield from _indexes(unlisted)), (yield from _indexes(clients)), names, shelves, stand_ins
     )
+
+
+def _put_in_order(shelf: dict[str, list[Entry]]) -> Steps[None]:
+    """What is in order already is quickly put in order again with others."""
+    for some in _portions(list(shelf), _STEP // 8):
+        for book in some:
+            if len(shelf[book]) > _STEP:
+                shelf[book] = yield from _in_order(shelf[book])
+            else:
+                shelf[book].sort()
+        yield
 
 
 def _linked(policy: Policy) -> Iterable[Sequence[str]]:
@@ -455,35 +425,71 @@ def _indexes(people: Mapping[str, Iterable[Entry]]) -> Steps[Mapping[str, Index]
 
 
 def _index(people: Iterable[Entry]) -> Steps[Index]:
-    index = Index()
-    index.entries = yield from _in_order(people)
-    places = yield from _read_names(index)
-    index.words = yield from _in_order(places)
-    for words in _portions(enumerate(index.words)):
-        for nth, word in words:
-            index.postings.extend(places.pop(word))
-            index.starts.append(len(index.postings))
-            for gram in {word[at : at + size] for size in (1, 2, 3) for at in range(len(word) - size + 1)}:
-                _posting(index.grams, gram).append(nth)
+    index = Index((yield from _in_order(people)))
+    few, size = max(len(index.entries) // _DENSE, _DENSE), -(-len(index.entries) // _BLOCK) * _BLOCK // 8
+    bits: dict[str, bytearray] = {}
+    grams_of = lru_cache(maxsize=8192)(_grams)
+    for entries in _portions(enumerate(index.entries), _STEP // 8):
+        for place, entry in entries:
+            organisation = entry.member.organisation
+            index.names.append(entry.name)
+            index.organisations.add(organisation)
+            for gram in {_sign(organisation)}.union(*map(grams_of, entry.name.split())):
+                if gram in bits:
+                    bits[gram][place >> 3] |= 1 << (place & 7)
+                else:
+                    posting = _posting(index.sparse, gram)
+                    posting.append(place)
+                    if len(posting) > few:
+                        bits[gram] = _as_bits(index.sparse.pop(gram), size)
+        yield
+    for frequent in _portions(bits.items(), _STEP // 8):
+        index.dense.update((gram, _in_blocks(places)) for gram, places in frequent)
         yield
     return index
 
 
-def _read_names(index: Index) -> Steps[dict[str, array[int]]]:
-    """The index with its names, and the places of each word in them."""
-    places: dict[str, array[int]] = {}
-    texts: list[str] = []
-    for entries in _portions(enumerate(index.entries)):
-        for place, entry in entries:
-            index.names.append(entry.name)
-            index.offsets.append(index.offsets[-1] + len(entry.name))
-            _posting(index.staff, entry.member.organisation).append(place)
-            for word in set(entry.name.split()):
-                _posting(places, word).append(place)
-        texts.append("".join(index.names[-len(entries) :]))
-        yield
-    index.text = "".join(texts)
-    return places
+def _grams(word: str) -> frozenset[str]:
+    """Every one to three letters side by side in the word with a space before it, but for the space alone."""
+    spaced = f" {word}"
+    pieces = {spaced[at : at + size] for size in range(1, _GRAM + 1) for at in range(len(spaced) - size + 1)}
+    return frozenset(pieces - {" "})
+
+
+def _sign(organisation: str) -> str:
+    """Stands among the grams for an organisation; no name has a line feed."""
+    return f"\n{organisation}"
+
+
+def _longest_grams(needle: str) -> Iterable[str]:
+    size = min(len(needle), _GRAM)
+    return (needle[at : at + size] for at in range(len(needle) - size + 1))
+
+
+def _having(needle: str, names: Sequence[str], places: Iterable[int]) -> Iterator[int]:
+    return (place for place in places if needle in names[place])
+
+
+def _as_bits(places: Iterable[int], size: int) -> bytearray:
+    bits = bytearray(size)
+    for place in places:
+        bits[place >> 3] |= 1 << (place & 7)
+    return bits
+
+
+def _in_blocks(bits: bytearray) -> tuple[int, ...]:
+    size = _BLOCK // 8
+    return tuple(int.from_bytes(bits[at : at + size], "little") for at in range(0, len(bits), size))
+
+
+def _common(postings: Sequence[Sequence[int]]) -> Iterator[int]:
+    """The places whose bits are set in all of them, in order."""
+    for block, parts in enumerate(zip(*postings, strict=True)):
+        bits = reduce(and_, parts)
+        while bits:
+            lowest = bits & -bits
+            yield block * _BLOCK + lowest.bit_length() - 1
+            bits ^= lowest
 
 
 def _posting(postings: dict[str, array[int]], key: str) -> array[int]:
@@ -506,9 +512,9 @@ def _in_order(items: Iterable[Any]) -> Steps[list[Any]]:
     return ordered
 
 
-def _portions(items: Iterable[T]) -> Iterator[Sequence[T]]:
+def _portions(items: Iterable[T], size: int = _STEP) -> Iterator[Sequence[T]]:
     rest = iter(items)
-    while portion := tuple(islice(rest, _STEP)):
+    while portion := tuple(islice(rest, size)):
         yield portion
 
 

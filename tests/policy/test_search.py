@@ -151,7 +151,7 @@ texts = st.sampled_from(TEXTS) | st.text("abenol -'é", min_size=1, max_size=6).
 
 
 @pytest.mark.parametrize("read_through", [1500, 0], ids=["contacts read through", "contacts looked up"])
-@pytest.mark.parametrize("few", [True, False], ids=["names gathered", "names read"])
+@pytest.mark.parametrize("few", [True, False], ids=["places listed", "places as bits"])
 @given(policy=policies(), text=texts, limit=st.integers(1, 25))
 def test_search_finds_whom_a_reader_of_the_whole_list_finds_in_the_same_order(
     read_through: int, few: bool, policy: Policy, text: str, limit: int
@@ -159,8 +159,8 @@ def test_search_finds_whom_a_reader_of_the_whole_list_finds_in_the_same_order(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_module, "_READ_THROUGH", read_through)
         if not few:
-            patch.setattr(search_module, "_FEW_WORDS", 0)
-            patch.setattr(search_module, "_SOME_PEOPLE", 0)
+            patch.setattr(search_module, "_DENSE", 1)
+            patch.setattr(search_module, "_BLOCK", 8)
         for viewer in policy.people.values():
             if viewer.status == "active" and viewer.ends > NOW:
                 people = find(policy, viewer.id, text, limit).people or ()
