@@ -215,14 +215,13 @@ class Store:
     ) -> bool:
         async with self._transaction() as database:
             # Writing first takes SQLite's write lock before anything was read.
-            is_new = await database.fetchrow(
-                "INSERT INTO transactions (id, received, oddments) VALUES ($1, $2, $3)"
-                " ON CONFLICT (id) DO NOTHING RETURNING id",
+            newest = await database.fetchval(
+                "INSERT INTO transactions (id, received, oddments) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING"
+                " RETURNING (SELECT COALESCE(MAX(arrival), 0) FROM events)",
                 transaction, received, oddments,
             )  # fmt: skip
-            if is_new is None:
+            if newest is None:
                 return False
-            newest = await database.fetchval("SELECT COALESCE(MAX(arrival), 0) FROM events")
             await database.executemany(INSERT_EVENT, [(*event, received, transaction) for event in events])
             states = [(event.event_id, newest) for event in events if event.state_key is not None]
             if states:
