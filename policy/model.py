@@ -167,5 +167,5 @@ class Policy:
     closed_books: frozenset[tuple[str, str]] = frozenset()
     """(organisation, book) of the books in which clients do not see each other (BOOK-8)."""
     tests: tuple[Expectation, ...] = ()
-    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
     """Only ever what can be computed from the rest, such as the index of the people search."""

@@ -31,7 +31,9 @@ _READ_THROUGH = 1500
 """Contact lists up to this length are read through; behind longer ones the index soon meets enough people."""
 
 _DENSE = 128
-"""Letters that more than one name in so many has side by side are kept as bits, others as a list of places."""
+_FEW = 128
+"""Letters that more than one name in so many, and more than so many names, have side by side are kept as bits, others
+as a list of places."""
 
 _BLOCK = 2048
 """Places to one whole number of bits: one too large is slow to go through, many too small slow to combine."""
@@ -426,7 +428,7 @@ def _indexes(people: Mapping[str, Iterable[Entry]]) -> Steps[Mapping[str, Index]
 
 def _index(people: Iterable[Entry]) -> Steps[Index]:
     index = Index((yield from _in_order(people)))
-    few, size = max(len(index.entries) // _DENSE, _DENSE), -(-len(index.entries) // _BLOCK) * _BLOCK // 8
+    few, size = max(len(index.entries) // _DENSE, _FEW), -(-len(index.entries) // _BLOCK) * _BLOCK // 8
     bits: dict[str, bytearray] = {}
     grams_of = lru_cache(maxsize=8192)(_grams)
     for entries in _portions(enumerate(index.entries), _STEP // 8):

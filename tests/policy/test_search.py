@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from math import inf
 from typing import Any
@@ -159,7 +160,8 @@ def test_search_finds_whom_a_reader_of_the_whole_list_finds_in_the_same_order(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_module, "_READ_THROUGH", read_through)
         if not few:
-            patch.setattr(search_module, "_DENSE", 1)
+            patch.setattr(search_module, "_DENSE", 1000)
+            patch.setattr(search_module, "_FEW", 1)
             patch.setattr(search_module, "_BLOCK", 8)
         for viewer in policy.people.values():
             if viewer.status == "active" and viewer.ends > NOW:
@@ -198,6 +200,27 @@ def test_what_is_remembered_for_searching_makes_no_policy_another() -> None:
     find(searched, "o0/a", "ann")
 
     assert searched == other
+
+
+def test_a_changed_policy_is_searched_afresh() -> None:
+    policy = policy_of([person("o0", "me", "Me"), person("o0", "a", "Ann")])
+    find(policy, "o0/me", "ann")
+
+    changed = replace(policy, people={**policy.people, PersonId("o0/a"): person("o0", "a", "Zoe")})
+
+    assert not find(changed, "o0/me", "ann").allowed
+    assert names(find(changed, "o0/me", "zoe")) == ["Zoe"]
+
+
+def test_frequent_letters_are_kept_as_bits_and_rare_ones_as_places() -> None:
+    people = [person("o0", f"p{nth}", f"Zed Ann {nth}") for nth in range(200)]
+    policy = policy_of([person("o0", "me", "Quentin"), *people])
+    find(policy, "o0/me", "ann")
+
+    index = policy.memo["directory"].colleagues["o0"]
+
+    assert {"ann", " an", "z"} <= index.dense.keys()
+    assert {"que", " qu", "q"} <= index.sparse.keys()
 
 
 SCHOOL = policy_of(
