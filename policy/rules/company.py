@@ -39,6 +39,12 @@ def current_kind(policy: Policy, chat: Chat) -> Kind:
     return kind_of(policy, chat.organisation, chat.former, kind) if chat.former else kind
 
 
+def had_client(policy: Policy, chat: Chat) -> bool:
+    """Has, or once had, a client: its history is not for other organisations (EXT-4)."""
+    everybody = (*chat.participants, *chat.former)
+    return chat.was == "client" or any(policy.people[person].role == "client" for person in everybody)
+
+
 def counts_as_client(policy: Policy, member: Membership, taking_part: set[str], now: Moment) -> bool:
     """A client, or one whose Matrix ID is a client of an organisation that takes part in the chat."""
     if member.role == "client":

@@ -8,7 +8,7 @@ from policy.decision import Objection
 from policy.model import Membership, Moment, Policy
 from policy.question import Chat, Export, Review
 from policy.reach import see
-from policy.rules.company import apart_objections, current_kind
+from policy.rules.company import apart_objections, current_kind, had_client
 from policy.rules.person import actor_objections
 
 _HIDDEN = Objection("CHAT-1", "A chat that has not begun is its creator's draft; nobody else finds it.")
@@ -70,7 +70,7 @@ def _connected(policy: Policy, who: Membership, chat: Chat, now: Moment) -> Iter
 
 
 def _clients(policy: Policy, _who: Membership, chat: Chat, _now: Moment) -> Iterator[Objection]:
-    if chat.was != "client" and all(one.role == "staff" for one in _everybody(policy, chat)):
+    if not had_client(policy, chat):
         yield Objection("REV-3", "You review chats that have, or once had, a client; this chat never had one.")
         yield from _external(policy, chat)
 

@@ -15,9 +15,9 @@ from policy.rules.company import (
     apart_objections,
     counts_as_client,
     current_kind,
+    had_client,
     kind_of,
     limit_objections,
-    mixed,
     stranger_objections,
 )
 from policy.rules.person import actor_objections, name_for, target_objections
@@ -101,12 +101,8 @@ def _entering(policy: Policy, whom: Membership, chat: Chat, now: Moment) -> Iter
     home = chat.organisation
     kind = current_kind(policy, chat)
     if whom.organisation != home:
-        yield from stranger_objections(policy, home, whom)
-        if kind == "client":
-            yield EXT_4 if whom.role == "staff" else EXT_3
-        elif mixed(policy, home, (*chat.participants, whom.id), now):
-            yield EXT_3 if _client_in(policy, whom, chat, now) else EXT_4
-    elif kind == "external" and _client_in(policy, whom, chat, now):
+        yield from _from_outside(policy, whom, chat, now)
+    elif kind == "external" and counts_as_client(policy, whom, _taking_part(policy, whom, chat), now):
         yield EXT_3
     if chat.staff_only and whom.role == "client":
         yield CHAT_10
@@ -115,13 +111,22 @@ def _entering(policy: Policy, whom: Membership, chat: Chat, now: Moment) -> Iter
         yield from limit_objections(policy, home, (*chat.participants, whom.id), after, now)
 
 
-def _client_in(policy: Policy, whom: Membership, chat: Chat, now: Moment) -> bool:
-    taking_part = {
-        chat.organisation,
-        whom.organisation,
-        *(policy.people[one].organisation for one in chat.participants),
-    }
-    return counts_as_client(policy, whom, taking_part, now)
+def _from_outside(policy: Policy, whom: Membership, chat: Chat, now: Moment) -> Iterator[Objection]:
+    """Staff of the network, where there is no client on either side."""
+    yield from stranger_objections(policy, chat.organisation, whom)
+    together = _taking_part(policy, whom, chat)
+    if counts_as_client(policy, whom, together, now):
+        yield EXT_3
+    members = (policy.people[one] for one in chat.participants)
+    if whom.role == "staff" and (
+        had_client(policy, chat) or any(counts_as_client(policy, member, together, now) for member in members)
+    ):
+        yield EXT_4
+
+
+def _taking_part(policy: Policy, whom: Membership, chat: Chat) -> set[str]:
+    organisations = (policy.people[one].organisation for one in chat.participants)
+    return {chat.organisation, whom.organisation, *organisations}
 
 
 def enter_objections(policy: Policy, question: Enter, now: Moment) -> Iterator[Objection]:
