@@ -1,0 +1,150 @@
+"""The policy file on disk, kept in memory: read again within moments of a change, swapped in whole, or not at all.
+
+An edge: it opens files, knows the time and has a thread of its own. Reading goes in small steps with pauses between, so
+that the program it runs in can serve people meanwhile. Nothing here knows Synapse; the bridge watches with it as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from policy.mistake import Mistake, Mistakes, Place
+from policy.model import Policy
+from policy.parse import parse_steps
+from policy.search import index_steps
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+EVERY = 0.5
+"""Seconds between two looks at the files."""
+
+_PAUSE = 0.001
+"""Seconds in which others run after each step of about as long."""
+
+
+class Loaded(NamedTuple):
+    """What a look at the files gave: a policy that is in force now, or the mistakes that keep it from being so."""
+
+    policy: Policy | None
+    mistakes: Mistakes = ()
+
+
+_Stamp = tuple[int, int, int] | None
+
+
+class PolicyFile:
+    """The policy in a file, and the last good one while the file has mistakes.
+
+    `policy` may be read from any thread, at any time; None means that there never was a good one. `prepare` readies a
+    new policy for use, in steps like those of `index_steps`; `told` is called with the result of every load. Both run
+    in the thread that loads.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        prepare: Callable[[Policy], Iterator[None]] = index_steps,
+        told: Callable[[Loaded], None] = lambda _: None,
+    ) -> None:
+        # Whoever sets up logging after this file was imported has silenced it by default.
+        logger.disabled = False
+        self.path = path
+        self.policy: Policy | None = None
+        self._prepare = prepare
+        self._told = told
+        self._stamps: dict[Path, _Stamp] = {}
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def load(self) -> Loaded:
+        """Read the files now, without pauses: before the first question is asked there is nobody to make wait."""
+        return self._load(pause=0)
+
+    def watch(self) -> None:
+        """Look at the files every half second from now on, in a thread that ends with the program or with `stop`."""
+        self._thread = threading.Thread(target=self._watch, name="policy-file", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._end.set()
+        if self._thread:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.wait(EVERY):
+            try:
+                if self._changed():
+                    self._load(pause=_PAUSE)
+            except Exception:
+                logger.exception("The policy %s could not be looked at; the last good one stays in force", self.path)
+
+    def _changed(self) -> bool:
+        return any(_stamp(path) != stamp for path, stamp in self._stamps.items())
+
+    def _load(self, pause: float) -> Loaded:
+        # Stamped before it is read: a change while it is being read is then seen at the next look.
+        self._stamps = {self.path: _stamp(self.path)}
+        loaded = self._read(pause)
+        if loaded.policy is not None:
+            self.policy = loaded.policy
+        _log(self.path, loaded, kept=self.policy is not None)
+        self._told(loaded)
+        return loaded
+
+    def _read(self, pause: float) -> Loaded:
+        try:
+            text = self.path.read_bytes()
+        except OSError as error:
+            mistake = Mistake(Place(self.path.name, 1, 1), f"the file cannot be read: {error.strerror}")
+            return Loaded(None, (mistake,))
+        steps = parse_steps(text, self._beside, name=self.path.name, before=self.policy)
+        parsed = self._run(steps, pause)
+        if not isinstance(parsed, Policy):
+            return Loaded(None, parsed)
+        self._run(_whole(self._prepare(parsed)), pause)
+        return Loaded(parsed)
+
+    def _beside(self, name: str) -> bytes:
+        """The contents of a spreadsheet beside the file, watched from now on, also while it is missing."""
+        path = self.path.parent / name
+        self._stamps[path] = _stamp(path)
+        return path.read_bytes()
+
+    def _run(self, steps: Generator[None, None, T], pause: float) -> T:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if pause:
+                self._end.wait(pause)
+
+
+def _whole(steps: Iterator[None]) -> Generator[None, None, None]:
+    yield from steps
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _log(path: Path, loaded: Loaded, *, kept: bool) -> None:
+    if loaded.policy is not None:
+        logger.info("The policy %s is in force: %d memberships", path, len(loaded.policy.people))
+        return
+    state = "the last good one stays in force" if kept else "until it is right nobody can do anything"
+    lines = "\n".join(str(mistake) for mistake in loaded.mistakes)
+    logger.error("The policy %s has mistakes; %s:\n%s", path, state, lines)

@@ -1,0 +1,483 @@
+"""The policy inside Synapse: its callbacks become questions, the answers its verdicts.
+
+`check_event_allowed` and `on_create_room` are the choke point that nobody bypasses, neither server administrators nor
+an application service that acts as a user. What passes them is judged by pure functions (`policy.judge`,
+`policy.creation`); this file turns Synapse's events into their nouns and carries their verdicts out. Whatever goes
+wrong on the way refuses.
+
+Configuration: `policy` (path of the policy file), `bot` (Matrix ID), `unlisted_accounts` (`refuse` or `ignore`),
+`room_version`, `auto_join`. Runs alike in the main process and in every worker: each watches the file by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synapse.api.errors import SynapseError
+from synapse.events import EventBase
+from synapse.module_api import NOT_SPAM, ModuleApi
+from synapse.module_api.errors import ConfigError
+from synapse.types import JsonDict, StateMap, UserID
+from twisted.internet.defer import CancelledError
+
+from policy.creation import Making, room_asked_for, spanning_steps
+from policy.decide import decide
+from policy.decision import Badge, Decision, Objection
+from policy.hot_reload import PolicyFile
+from policy.judge import (
+    UNLISTED,
+    Held,
+    Opens,
+    Passes,
+    Redacts,
+    Refused,
+    UnlistedAccounts,
+    Verdict,
+    judge,
+    may_redact,
+    own_entry,
+    refused,
+    with_profile,
+)
+from policy.model import Moment, Policy, UserId
+from policy.profiles import badge_named, media_id
+from policy.question import Search
+from policy.reach import reach
+from policy.room import Attempt, Room, room_of, user_ids
+from policy.room_events import MAILED, PUBLISHED
+from policy.rooms import DRAFT, shown_name
+from policy.search import index_steps
+from policy.template import ROOM_VERSION
+
+if TYPE_CHECKING:
+    from synapse.synapse_rust.types import Requester
+
+logger = logging.getLogger(__name__)
+
+Answer = tuple[bool, dict[str, Any] | None]
+
+RULES = "org.qwil.rules"
+"""Where a refusal carries the ids of the rules that object."""
+
+_AT_ONCE = 5
+"""So many are brought in before a draft's first message, so that it notifies them; the bridge brings the rest."""
+
+_CREATE = ("m.room.create", "")
+_MEMBER = "m.room.member"
+_VERSIONS = ("11", "10")
+"""Room versions in which power is what the power levels say; a creator's power in version 12 is without limit."""
+
+_WITHOUT_ACCOUNT = 50
+"""So many more are searched for, as people without a Matrix ID cannot be offered."""
+
+_MAKING_SECONDS = 60
+_MOST_BADGES = 100_000
+
+_NO_POLICY = Refused("The rules of this server cannot be read at the moment, so nothing can be done. Please try later.")
+_FAULT = Refused("This could not be checked against the rules and was not done. Please tell an administrator.")
+_STRANGERS_PROFILE = Objection("DIR-4", "You can look up people you can reach or share a chat with, nobody else.")
+_NOT_MADE = Objection("REV-1", "Rooms are made by starting a chat, and are not upgraded or copied.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The module's configuration in homeserver.yaml."""
+
+    policy: Path
+    bot: UserId
+    unlisted_accounts: UnlistedAccounts = "refuse"
+    room_version: str = ROOM_VERSION
+    auto_join: bool = True
+
+
+_TYPES: dict[str, type] = {"policy": str, "bot": str, "unlisted_accounts": str, "room_version": str, "auto_join": bool}
+
+
+class PolicyModule:
+    """What Synapse loads: `modules: [{module: policy.synapse_module.PolicyModule, config: {...}}]`."""
+
+    @staticmethod
+    def parse_config(config: JsonDict) -> Settings:
+        """Read the configuration; ConfigError with a sentence for every mistake."""
+        if mistakes := list(_mistakes(config)):
+            raise ConfigError("qwil policy module: " + "; ".join(mistakes))
+        return Settings(**{**config, "policy": Path(config["policy"]), "bot": UserId(config["bot"])})
+
+    def __init__(self, config: Settings, api: ModuleApi) -> None:
+        # Synapse imports modules before it sets up logging, which by default silences all there were before.
+        logger.disabled = False
+        self._settings = config
+        self._api = api
+        self._server = api.server_name
+        # What the module interface has no calls for: Synapse's own parts, whose types change from release to release.
+        self._hs: Any = api._hs
+        self._store: Any = self._hs.get_datastores().main
+        self._makings: dict[UserId, list[tuple[float, Making]]] = {}
+        self._let_in = LetIn()
+        self._badges: dict[tuple[UserId, str], Badge] = {}
+        self._refuse_forced_encryption()
+        self._file = PolicyFile(config.policy, prepare=self._prepared)
+        self._file.load()
+        self._file.watch()
+        self._register()
+
+    def _register(self) -> None:
+        self._api.register_third_party_rules_callbacks(
+            check_event_allowed=self.check_event_allowed, on_create_room=self.on_create_room
+        )
+        self._api.register_spam_checker_callbacks(
+            user_may_create_room=self.user_may_create_room,
+            user_may_create_room_alias=self.user_may_create_room_alias,
+            user_may_publish_room=self.user_may_publish_room,
+        )
+        # Synapse has no callback that could answer these with our own results or sentences.
+        directory, profiles = self._hs.get_user_directory_handler(), self._hs.get_profile_handler()
+        members = self._hs.get_room_member_handler()
+        self._search_without_us, directory.search_users = directory.search_users, self.search_users
+        self._profiles_without_us = profiles.check_profile_query_allowed
+        profiles.check_profile_query_allowed = self.check_profile_query_allowed
+        self._mail_without_us, members.do_3pid_invite = members.do_3pid_invite, self.do_3pid_invite
+
+    def _prepared(self, policy: Policy) -> Iterator[None]:
+        yield from index_steps(policy)
+        yield from spanning_steps(policy, self._server)
+
+    def _refuse_forced_encryption(self) -> None:
+        """Synapse would put m.room.encryption into every new room, we refuse it, and no room could be made."""
+        forced = self._hs.config.room.encryption_enabled_by_default_for_room_presets
+        if "private_chat" in forced:
+            raise ConfigError(
+                "qwil policy module: chats are on record and cannot be encrypted; "
+                "set encryption_enabled_by_default_for_room_type to off"
+            )
+
+    # Rooms
+
+    async def on_create_room(self, requester: Requester, request: JsonDict, _is_admin: bool) -> None:
+        """Decide on a new room before anything of it exists, and make the request one for a room of ours."""
+        user = UserId(requester.user.to_string())
+        with self._closed(f"createRoom by {user}"):
+            if user != self._settings.bot:
+                self._make(user, request)
+
+    def _make(self, user: UserId, request: JsonDict) -> None:
+        policy = self._policy()
+        if user not in policy.accounts and self._settings.unlisted_accounts == "ignore":
+            if any(invitee in policy.accounts for invitee in user_ids(request.get("invite"))):
+                raise _error(refused(UNLISTED))
+            return
+        now = time.time()
+        made = room_asked_for(
+            policy, request, user, self._settings.bot, now=now, room_version=self._settings.room_version
+        )
+        if isinstance(made, Decision):
+            raise _error(Refused(made.text, made.rules))
+        request.clear()
+        # Synapse writes the room version into the mapping it is given.
+        request.update(made.request | {"creation_content": dict(made.request["creation_content"])})
+        waiting = [(until, making) for until, making in self._makings.get(user, ()) if until > now]
+        self._makings[user] = [*waiting, (now + _MAKING_SECONDS, made)]
+
+    def _making(self, attempt: Attempt, fits: Callable[[Making], bool]) -> Making | None:
+        """A room that the sender is having made and that fits."""
+        makings = (making for until, making in self._makings.get(attempt.sender, ()) if until > time.time())
+        return next((making for making in makings if fits(making)), None)
+
+    def _made(self, room: Room, attempt: Attempt) -> None:
+        """With the invitation of the bot a new room is complete."""
+        makings = self._makings.get(attempt.sender)
+        if not makings or attempt.type != _MEMBER or attempt.state_key != self._settings.bot:
+            return
+        done = next((entry for entry in makings if entry[1].organisation == room.home), makings[0])
+        makings.remove(done)
+        if not makings:
+            del self._makings[attempt.sender]
+
+    # Events
+
+    async def check_event_allowed(self, event: EventBase, state: StateMap[EventBase]) -> Answer:
+        """Every event of every local user comes by here, and the first entry of everybody from another server."""
+        with self._closed(f"{event.type} by {event.sender} in {event.room_id}"):
+            return await self._check(event, state)
+
+    async def _check(self, event: EventBase, state: StateMap[EventBase]) -> Answer:
+        if self._file.policy is None and event.sender == self._settings.bot:
+            return True, None
+        policy, now = self._policy(), time.time()
+        room = room_of(state, self._settings.bot) if _CREATE in state else None
+        attempt = await self._attempt(event, room)
+        if beginning := self._beginning(policy, room, attempt, now):
+            return _passed(event, beginning)
+        if room is None:
+            raise _error(refused(_NOT_MADE))
+        if self._let_in.covers(event.room_id, attempt):
+            return _passed(event, with_profile(policy, room, attempt, now))
+        verdict = judge(policy, self._settings.unlisted_accounts, room, attempt, now)
+        return await self._carry_out(event, room, attempt, verdict)
+
+    def _beginning(self, policy: Policy, room: Room | None, attempt: Attempt, now: Moment) -> Passes | None:
+        """What Synapse puts into a new room by itself: exactly what `on_create_room` made of the request, or none."""
+        if room is None and (attempt.sender == self._settings.bot or self._ignored(policy, attempt.sender)):
+            return Passes()
+        if room is not None and (room.made or attempt.sender != room.creator):
+            return None
+        if room is not None and not room.members:
+            making = self._making(attempt, lambda _: True)
+            return own_entry(policy, making.organisation, attempt, now) if making else None
+        return Passes() if self._making(attempt, lambda making: making.makes(attempt.type, attempt.content)) else None
+
+    async def _attempt(self, event: EventBase, room: Room | None) -> Attempt:
+        sender = UserId(event.sender)
+        attempt = Attempt(event.type, sender, event.content, event.get_state_key())
+        if event.type != "m.room.member" or room is None:
+            return attempt
+        if event.membership == "leave":
+            leaves = room.direct == sender == event.state_key
+            return attempt._replace(closing=leaves and await self._store.get_user_deactivated_status(sender))
+        return attempt._replace(badge=await self._badge(UserId(event.state_key), event.content.get("avatar_url")))
+
+    async def _badge(self, user: UserId, url: object) -> Badge | None:
+        """The letter of a picture that is one of the bot's for this person; once found it is not looked up again."""
+        media = media_id(url, self._server)
+        if media is None:
+            return None
+        if found := self._badges.get((user, media)):
+            return found
+        row = await self._store.get_local_media(media)
+        if row is None or row.user_id != self._settings.bot or not (badge := badge_named(row.upload_name, user)):
+            return None
+        if len(self._badges) >= _MOST_BADGES:
+            self._badges.clear()
+        self._badges[user, media] = badge
+        return badge
+
+    async def _carry_out(self, event: EventBase, room: Room, attempt: Attempt, verdict: Verdict) -> Answer:
+        match verdict:
+            case Passes():
+                self._made(room, attempt)
+                return _passed(event, verdict)
+            case Refused():
+                raise _error(verdict)
+            case Held():
+                await self._hold(event.room_id, room, verdict.whom)
+                raise _error(Refused(verdict.text, verdict.rules))
+            case Opens():
+                await self._bring_in(event.room_id, attempt.sender, verdict.people)
+                # Made anew, so that it comes after those entries and is theirs to read and to be notified of.
+                return _passed(event, Passes(event.content))
+            case Redacts():
+                return _passed(event, _or_raise(may_redact(room, attempt, await self._redacted(event))))
+
+    async def _redacted(self, event: EventBase) -> Attempt | None:
+        target = event.content.get("redacts") or event.redacts
+        found = await self._store.get_event(target, allow_none=True) if isinstance(target, str) else None
+        if found is None or found.room_id != event.room_id:
+            return None
+        return Attempt(found.type, UserId(found.sender), found.content, found.get_state_key())
+
+    # Drafts
+
+    async def _hold(self, room_id: str, room: Room, whom: UserId) -> None:
+        """Note somebody for the draft's first message."""
+        joined = room.membership(self._settings.bot) == "join"
+        sender = self._settings.bot if joined else room.creator
+        content = {"with": [*room.held, whom]}
+        with self._let_in.meanwhile(room_id, Attempt(DRAFT, sender, content, "")):
+            await self._api.create_and_send_event_into_room(
+                {"type": DRAFT, "room_id": room_id, "sender": sender, "state_key": "", "content": content}
+            )
+
+    async def _bring_in(self, room_id: str, creator: UserId, people: tuple[UserId, ...]) -> None:
+        """Let those held in, as many as a sender can wait for; one who fails does not keep out the others."""
+        here = [user for user in people if self._api.is_mine(user)]
+        for user in here[:_AT_ONCE]:
+            try:
+                if await self._api.check_user_exists(user):
+                    await self._enter(room_id, creator, user)
+            except Exception:
+                logger.exception("%s could not be brought into %s", user, room_id)
+
+    async def _enter(self, room_id: str, creator: UserId, user: UserId) -> None:
+        steps = [(creator, "invite"), (user, "join")] if self._settings.auto_join else [(creator, "invite")]
+        for sender, membership in steps:
+            with self._let_in.meanwhile(room_id, Attempt(_MEMBER, sender, {"membership": membership}, user)):
+                await self._api.update_room_membership(sender, user, room_id, membership)
+
+    # What Synapse asks beside events
+
+    async def user_may_create_room(self, user: str, _request: JsonDict) -> Any:
+        """A room that did not come by `on_create_room`: an upgrade."""
+        with self._closed(f"a new room by {user}"):
+            if not self._free(UserId(user)) and not self._makings.get(UserId(user)):
+                raise _error(refused(_NOT_MADE))
+            return NOT_SPAM
+
+    async def user_may_create_room_alias(self, user: str, _alias: object) -> Any:
+        """Chats have no public addresses."""
+        with self._closed(f"an alias by {user}"):
+            return self._only_the_free(UserId(user), PUBLISHED)
+
+    async def user_may_publish_room(self, user: str, _room_id: str) -> Any:
+        """Chats are in no public directory."""
+        with self._closed(f"publishing by {user}"):
+            return self._only_the_free(UserId(user), PUBLISHED)
+
+    async def do_3pid_invite(self, room_id: str, inviter: UserID, *args: Any, **more: Any) -> Any:
+        """Invitations by e-mail are the organisation's; no identity server is asked."""
+        with self._closed(f"an invitation by e-mail by {inviter}"):
+            self._only_the_free(UserId(inviter.to_string()), MAILED)
+        return await self._mail_without_us(room_id, inviter, *args, **more)
+
+    async def check_profile_query_allowed(self, target: UserID, requester: UserID | None = None) -> None:
+        """A profile is for those who reach the person or share a room; others learn not even that it exists."""
+        if requester is None or requester == target:
+            return
+        with self._closed(f"a profile look-up by {requester}"):
+            viewer, whom = UserId(requester.to_string()), UserId(target.to_string())
+            if self._free(viewer):
+                await self._profiles_without_us(target, requester)
+            elif not _reaches(self._policy(), viewer, whom, time.time()) and not await self._share_a_room(viewer, whom):
+                raise _error(refused(_STRANGERS_PROFILE))
+
+    async def _share_a_room(self, one: UserId, other: UserId) -> bool:
+        rooms = await self._store.get_rooms_for_user(one)
+        return not rooms.isdisjoint(await self._store.get_rooms_for_user(other))
+
+    async def search_users(self, viewer: str, words: str, limit: int) -> JsonDict:
+        """The client's people search, answered from the policy: complete for each viewer, best first."""
+        with self._closed(f"a people search by {viewer}"):
+            if viewer == self._settings.bot:
+                return dict(await self._search_without_us(viewer, words, limit))
+            found = _found(self._policy(), UserId(viewer), words, limit + 1, time.time())
+            people = list(found.items())[:limit]
+            pictures = await self._pictures([user for user, _ in people])
+            results = [
+                {"user_id": user, "display_name": name, "avatar_url": pictures.get(user)} for user, name in people
+            ]
+            return {"limited": len(found) > limit, "results": results}
+
+    async def _pictures(self, users: list[UserId]) -> dict[str, str | None]:
+        rows = await self._store.db_pool.simple_select_many_batch(
+            table="profiles",
+            column="full_user_id",
+            iterable=users,
+            retcols=("full_user_id", "avatar_url"),
+            desc="qwil_pictures",
+        )
+        return dict(rows)
+
+    # The policy, and what is not under it
+
+    def _policy(self) -> Policy:
+        if (policy := self._file.policy) is None:
+            raise _error(_NO_POLICY)
+        return policy
+
+    def _ignored(self, policy: Policy, user: UserId) -> bool:
+        return self._settings.unlisted_accounts == "ignore" and user not in policy.accounts
+
+    def _free(self, user: UserId) -> bool:
+        """The bot, and accounts of no organisation where these are left alone."""
+        return user == self._settings.bot or self._ignored(self._policy(), user)
+
+    def _only_the_free(self, user: UserId, objection: Objection) -> Any:
+        if not self._free(user):
+            raise _error(refused(objection))
+        return NOT_SPAM
+
+    @contextmanager
+    def _closed(self, what: str) -> Iterator[None]:
+        """Whatever goes wrong refuses."""
+        try:
+            yield
+        except (SynapseError, CancelledError):
+            raise
+        except Exception:
+            logger.exception("Could not decide on %s, which is therefore refused", what)
+            raise _error(_FAULT) from None
+
+
+class LetIn:
+    """Events of the module's own making, which are not judged again while it makes them."""
+
+    def __init__(self) -> None:
+        self._underway: list[tuple[str, Attempt]] = []
+
+    @contextmanager
+    def meanwhile(self, room_id: str, attempt: Attempt) -> Iterator[None]:
+        """Let this one through meanwhile; of a member event its membership counts, of others the whole content."""
+        entry = (room_id, attempt)
+        self._underway.append(entry)
+        try:
+            yield
+        finally:
+            self._underway.remove(entry)
+
+    def covers(self, room_id: str, attempt: Attempt) -> bool:
+        """Whether this is one of them."""
+        return any(room_id == room and _same(attempt, made) for room, made in self._underway)
+
+
+def _same(attempt: Attempt, made: Attempt) -> bool:
+    if (attempt.type, attempt.sender, attempt.state_key) != (made.type, made.sender, made.state_key):
+        return False
+    if made.type == _MEMBER:
+        return bool(attempt.content.get("membership") == made.content["membership"])
+    return bool(attempt.content == made.content)
+
+
+def _found(policy: Policy, viewer: UserId, words: str, limit: int, now: Moment) -> dict[UserId, str]:
+    """Whom somebody finds with all their memberships, each Matrix ID once with the name it is shown under."""
+    found: dict[UserId, str] = {}
+    for member in policy.accounts.get(viewer, ()):
+        exact = policy.accounts.get(UserId(words.strip()), ())
+        people = [other for other in exact if reach(policy, member, other, now)]
+        answer = decide(policy, Search(member.id, words, limit + _WITHOUT_ACCOUNT), now)
+        people += [policy.people[one.person] for one in answer.people or ()]
+        for other in people:
+            if other.matrix and other.matrix != viewer:
+                found.setdefault(other.matrix, shown_name(policy, other, member.organisation))
+    return found
+
+
+def _reaches(policy: Policy, viewer: UserId, whom: UserId, now: Moment) -> bool:
+    ours, theirs = policy.accounts.get(viewer, ()), policy.accounts.get(whom, ())
+    return any(reach(policy, one, other, now) for one in ours for other in theirs)
+
+
+def _passed(event: EventBase, passes: Passes) -> Answer:
+    if passes.content is None:
+        return True, None
+    return True, {**event.get_dict(), "content": dict(passes.content)}
+
+
+def _or_raise(verdict: Passes | Refused) -> Passes:
+    if isinstance(verdict, Refused):
+        raise _error(verdict)
+    return verdict
+
+
+def _error(refusal: Refused) -> SynapseError:
+    return SynapseError(403, refusal.text, "M_FORBIDDEN", {RULES: list(refusal.rules)})
+
+
+def _mistakes(config: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in config.items():
+        if key not in _TYPES:
+            yield f"unknown setting {key!r}, expected one of {', '.join(_TYPES)}"
+        elif not isinstance(value, _TYPES[key]):
+            yield f"{key} has to be a {'truth value' if _TYPES[key] is bool else 'text'}, not {value!r}"
+    yield from (f"{key} is missing" for key in ("policy", "bot") if key not in config)
+    if config.get("unlisted_accounts", "refuse") not in ("refuse", "ignore"):
+        yield f"unlisted_accounts is refuse or ignore, not {config['unlisted_accounts']!r}"
+    if isinstance(bot := config.get("bot"), str) and not UserID.is_valid(bot):
+        yield f"bot has to be a Matrix ID like @qwil:example.org, not {bot!r}"
+    version = config.get("room_version", ROOM_VERSION)
+    if isinstance(version, str) and version not in _VERSIONS:
+        yield f"room_version {version!r} is not one this module knows; expected one of {', '.join(_VERSIONS)}"
