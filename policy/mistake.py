@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
-FEW = 8
+FEW = 12
 """As many words of a vocabulary are worth listing; of more only the nearest is named."""
 
 SMALL = 500
@@ -96,7 +96,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     target = _folded(word)[:200]
     if target in words:
         return words[target]
-    close = get_close_matches(target, _candidates(target, list(words)), n=1, cutoff=0.7)
+    close = get_close_matches(target, _candidates(target, list(words)), n=1, cutoff=0.6)
     return words[close[0]] if close else None
 
 
