@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
-FEW = 12
+FEW = 16
 """As many words of a vocabulary are worth listing; of more only the nearest is named."""
 
 SMALL = 500
@@ -45,9 +45,10 @@ Mistakes = tuple[Mistake, ...]
 
 
 class Notebook:
-    """Collects the mistakes of one parse."""
+    """Collects the mistakes of one parse, of the policy file and of those it names."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy_file: str) -> None:
+        self._policy_file = policy_file
         self._notes: dict[Mistake, None] = {}
         self._guesses = 0
 
@@ -65,8 +66,8 @@ class Notebook:
         return f"unknown {what} {quoted(word)}{instead(word, known if self._guesses <= GUESSES else ())}"
 
     def sorted(self) -> Mistakes:
-        """All of them; files stand in the order in which their first mistake was found."""
-        files = {mistake.place.file: None for mistake in self._notes}
+        """All of them; the policy file comes first, then the others in the order in which they were read."""
+        files = {self._policy_file: None} | {mistake.place.file: None for mistake in self._notes}
         rank = {file: number for number, file in enumerate(files)}
         return tuple(sorted(self._notes, key=lambda note: (rank[note.place.file], *note.place[1:], note.text)))
 

@@ -102,7 +102,7 @@ def parse_steps(
 
 
 def _steps(text: str | bytes, read: Read, name: str, before: Policy | None) -> Generator[None, None, Policy | Mistakes]:
-    notes = Notebook()
+    notes = Notebook(name)
     decoded = _decoded(text, name, notes)
     root = None if decoded is None else (yield from compose(decoded, name, notes))
     if root is None:
@@ -191,7 +191,7 @@ class _Parsing:
 
     def _name(self, key: Scalar, fields: dict[str, Node], what: str) -> str:
         name = self.reading.text(fields.get("name"), "name")
-        if not name:
+        if not name and isinstance(fields.get("name", key), Scalar):
             self.reading.note(fields.get("name", key), f"{what} has no name")
         return name
 
@@ -213,7 +213,7 @@ class _Parsing:
         to = Enrolment(org, books, members.books(), zone, mobile, invitations.staff_domains)
         sheet = yield from self._sheet(key, fields.get("people"))
         enrolled = yield from enrol(sheet, to, self.register, self.notes, self.before)
-        self._known_members(org, sheet, members)
+        enrolled.staffed |= self._meant_somebody(org, sheet, members)
         if sheet.whole:
             self._rules_of_people(key, enrolled, keys)
         books = yield from _filled(books, enrolled)
@@ -374,13 +374,15 @@ class _Parsing:
         yield
         return (yield from sheet_from_csv(path, data.encode() if isinstance(data, str) else data, self.notes))
 
-    def _known_members(self, org: str, sheet: Sheet, members: _Members) -> None:
-        if sheet.torn:
-            return
+    def _meant_somebody(self, org: str, sheet: Sheet, members: _Members) -> set[str]:
+        """The books that list somebody unknown: staff may have been meant, so they are not called unstaffed."""
         people, prefix = self.register.people, f"{org}/"
-        for node, _ in members.listed:
-            if prefix + node.value not in people and node.value not in sheet.lost:
+        books: set[str] = set()
+        for node, book in members.listed:
+            if prefix + node.value not in people and node.value not in sheet.lost and not sheet.torn:
                 self.notes.unknown(self.reading.place(node), "person", node.value, self._identifiers(sheet))
+                books.add(book)
+        return books
 
     def _identifiers(self, sheet: Sheet) -> list[str]:
         return sheet.columns.get("identifier", [])
