@@ -114,7 +114,7 @@ def load(file: Path) -> Config:
 
 def parse(text: str, file: Path) -> Config:
     """The configuration in the text, paths in it being relative to the folder of `file`; raises `ConfigError`."""
-    notes = Notebook()
+    notes = Notebook(file.name)
     root = _root_of(text, file.name, notes)
     config = _ConfigReading(file.absolute(), notes).config(root) if root is not None else None
     if config is None or len(notes):
@@ -259,6 +259,6 @@ def _fields_of(template: str) -> list[str] | None:
 
 
 def _unreadable(file: Path, text: str) -> ConfigError:
-    notes = Notebook()
+    notes = Notebook(file.name)
     notes.add(Place(file.name, 1, 1), text)
     return ConfigError(notes.sorted())
