@@ -217,7 +217,7 @@ class PolicyModule:
         if room is None:
             raise _error(refused(_NOT_MADE))
         if self._let_in.covers(event.room_id, attempt):
-            return _passed(event, with_profile(policy, room, attempt, now))
+            return _passed(event, with_profile(policy, room, attempt, now) if event.type == _MEMBER else Passes())
         verdict = judge(policy, self._settings.unlisted_accounts, room, attempt, now)
         return await self._carry_out(event, room, attempt, verdict)
 
