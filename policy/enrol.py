@@ -7,7 +7,7 @@ one slip of the pen shall be reported once.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
@@ -400,16 +400,19 @@ class _Reader:
         """INV-12: one Matrix ID may hold many memberships, but one living one an organisation."""
         accounts = self.register.accounts
         new = dict(zip(users, zip(members), strict=True))
-        if len(new) == len(users) and "" not in new and accounts.keys().isdisjoint(new):
-            accounts.update(new)
+        new.pop(UserId(""), None)
+        again = accounts.keys() & new.keys()
+        if len(new) + users.count(UserId("")) < len(users):
+            again |= {user for user, times in Counter(users).items() if user and times > 1}
+        others = {user: accounts.get(user, ()) for user in again}
+        accounts.update(new)
+        if not again:
             return
         for index, (user, member) in enumerate(zip(users, members, strict=True), start):
-            if not user:
-                continue
-            others = accounts.get(user, ())
-            accounts[user] = (*others, member)
-            if member.status != "left":
-                self._one_living(index, user, others)
+            if user in others:
+                if member.status != "left":
+                    self._one_living(index, user, others[user])
+                accounts[user] = others[user] = (*others[user], member)
 
     def _one_living(self, index: int, user: UserId, others: Iterable[Membership]) -> None:
         for other in others:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from pathlib import PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -282,8 +281,7 @@ class _Parsing:
 
     def _beside(self, node: Node, path: str) -> bool:
         """Files lie beside the policy or below, wherever it is put."""
-        parts = PurePosixPath(path).parts
-        if path.startswith("/") or ".." in parts or any(character in path for character in "\\:\0"):
+        if path.startswith("/") or ".." in path.split("/") or any(character in path for character in "\\:\0"):
             self.reading.note(node, f"{quoted(path)} leads away from the policy: files lie beside it")
             return False
         return True
