@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from policy.ask import answer, read_question
-from policy.decide import decide
+from policy.ask import answer, ask
 from policy.mistake import Mistakes
 from policy.model import Policy
 from policy.parse import parse
@@ -88,12 +87,10 @@ def check_mistakes(parsed: Policy | Mistakes, expected: list[str]) -> None:
         assert re.match(pattern, text), text
 
 
-def asked(policy: Policy, page: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
+def asked(policy: Policy, page: dict[str, Any], words: dict[str, Any]) -> dict[str, Any]:
     """The answer as any program gets it."""
-    chat = ask.get("chat")
-    question = read_question(policy, {**ask, "chat": page["chats"][chat]} if isinstance(chat, str) else ask)
-    assert not isinstance(question, str), question
-    return answer(decide(policy, question, NOW))
+    chat = words.get("chat")
+    return answer(ask(policy, {**words, "chat": page["chats"][chat]} if isinstance(chat, str) else words, NOW))
 
 
 def check_answer(given: dict[str, Any], case: dict[str, Any]) -> None:
