@@ -1,0 +1,517 @@
+"""Promises that hold for every policy, over generated ones."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from io import StringIO
+from math import inf
+from random import Random
+from typing import Any, NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.ask import QUESTIONS, ask
+from policy.decide import decide
+from policy.decision import Kind
+from policy.model import Book, Cover, Membership, Network, Organisation, PersonId, Policy, UserId
+from policy.parse import parse
+from policy.question import (
+    Add,
+    Administer,
+    BarClients,
+    Chat,
+    Enter,
+    Export,
+    Leave,
+    Question,
+    Remove,
+    Rename,
+    Review,
+    Search,
+    See,
+    Send,
+    StartChat,
+)
+from policy.reach import acquainted, linked, reach, see, status
+
+NOW = 1000.0
+NETWORKS = ("north", "south")
+ORGANISATIONS = ("abbey", "beck", "cove")
+BOOKS = ("red", "green", "blue")
+ACCOUNTS = tuple(UserId(f"@u{number}:example.org") for number in range(6))
+
+
+class Rows(NamedTuple):
+    """A policy as rows, in the order of some file."""
+
+    organisations: tuple[Organisation, ...]
+    members: tuple[Membership, ...]
+    covers: tuple[Cover, ...]
+
+    def shuffled(self, seed: int) -> "Rows":
+        random = Random(seed)  # noqa: S311 - an order, no secret
+        return Rows(*(tuple(random.sample(rows, len(rows))) for rows in self))
+
+
+def policy_of(rows: Rows) -> Policy:
+    organisations = {
+        one.identifier: replace(
+            one,
+            rank=rank,
+            books={name: book_of(rows, one, name) for name in BOOKS},
+            covers=tuple(cover for cover in rows.covers if cover.absent.startswith(f"{one.identifier}/")),
+        )
+        for rank, one in enumerate(rows.organisations)
+    }
+    return Policy(
+        networks={name: Network(name, name.title()) for name in NETWORKS},
+        organisations=organisations,
+        people={member.id: member for member in rows.members},
+        accounts=grouped(rows.members, "matrix"),
+        stand_ins=grouped(rows.covers, "stand_in"),
+        closed_books=frozenset(
+            (one.identifier, book.identifier)
+            for one in organisations.values()
+            for book in one.books.values()
+            if not book.clients_see_each_other
+        ),
+    )
+
+
+def book_of(rows: Rows, organisation: Organisation, name: str) -> Book:
+    inside = (m.id for m in rows.members if m.organisation == organisation.identifier and name in m.books)
+    return Book(
+        organisation.identifier, name, name, "", organisation.clients_see_each_other or name == "red", frozenset(inside)
+    )
+
+
+def grouped(rows: Sequence[Any], field: str) -> dict[Any, tuple[Any, ...]]:
+    groups: dict[Any, tuple[Any, ...]] = {}
+    for row in rows:
+        if (key := getattr(row, field)) is not None:
+            groups[key] = (*groups.get(key, ()), row)
+    return groups
+
+
+@st.composite
+def all_rows(draw: st.DrawFn) -> Rows:
+    organisations = tuple(
+        Organisation(
+            identifier=name,
+            name=f"{name.title()} School",
+            network=draw(st.sampled_from((None, *NETWORKS))),
+            max_participants=draw(st.sampled_from((2, 3, 100))),
+            clients_see_each_other=draw(st.booleans()),
+            clients_may_export=draw(st.booleans()),
+        )
+        for name in ORGANISATIONS
+    )
+    return Rows(organisations, members := draw(all_members()), draw(all_covers(members)))
+
+
+@st.composite
+def all_members(draw: st.DrawFn) -> tuple[Membership, ...]:
+    members: list[Membership] = []
+    for number, name in enumerate(draw(st.lists(st.sampled_from(ORGANISATIONS), min_size=1, max_size=9))):
+        taken = {one.matrix for one in members if one.organisation == name}
+        free = [account for account in ACCOUNTS if account not in taken]
+        staff = draw(st.booleans())
+        members.append(
+            Membership(
+                id=PersonId(f"{name}/p{number}"),
+                organisation=name,
+                identifier=f"p{number}",
+                name=f"Zoe{number} Quux{number}",
+                role="staff" if staff else "client",
+                matrix=draw(st.sampled_from((None, *free))),
+                books=frozenset(draw(st.sets(st.sampled_from(BOOKS)))),
+                status=draw(st.sampled_from(("active", "active", "active", "invited", "suspended", "left"))),
+                ends=draw(st.sampled_from((inf, inf, inf, NOW, NOW + 1))),
+                admin=draw(st.sampled_from(("", "user", "system"))) if staff else "",
+                review=draw(st.sampled_from(("", "connected", "clients", "all"))) if staff else "",
+                unlisted=draw(st.booleans()),
+            )
+        )
+    return tuple(members)
+
+
+@st.composite
+def all_covers(draw: st.DrawFn, members: tuple[Membership, ...]) -> tuple[Cover, ...]:
+    pairs = [
+        (one.id, other.id)
+        for one in members
+        for other in members
+        if one.organisation == other.organisation and one.id != other.id and one.role == other.role == "staff"
+    ]
+    if not pairs:
+        return ()
+    day = date(1970, 1, 1)
+    chosen = draw(
+        st.lists(st.tuples(st.sampled_from(pairs), st.booleans()), max_size=3, unique_by=lambda pair: pair[0])
+    )
+    return tuple(Cover(*pair, day, day, 0.0 if past else NOW, NOW if past else inf) for pair, past in chosen)
+
+
+def people(policy: Policy) -> st.SearchStrategy[PersonId]:
+    return st.sampled_from(sorted(policy.people))
+
+
+@st.composite
+def chats(draw: st.DrawFn, policy: Policy) -> Chat:
+    everybody = draw(st.permutations(sorted(policy.people)))
+    inside = draw(st.integers(0, len(everybody)))
+    outside = draw(st.integers(inside, len(everybody)))
+    return Chat(
+        organisation=draw(st.sampled_from(ORGANISATIONS)),
+        participants=tuple(everybody[:inside]),
+        former=tuple(everybody[inside:outside]),
+        staff_only=draw(st.booleans()),
+        draft=draw(st.booleans()),
+        was=draw(st.sampled_from((None, "staff", "client", "external"))),
+    )
+
+
+@st.composite
+def questions(draw: st.DrawFn, policy: Policy) -> Question:
+    who, whom = draw(people(policy)), draw(people(policy))
+    kind = draw(
+        st.sampled_from(
+            (See, Search, StartChat, Administer, Add, Remove, Leave, Rename, Send, Export, Review, Enter, BarClients)
+        )
+    )
+    if kind is See:
+        return See(who, whom)
+    if kind is Search:
+        return Search(who, draw(st.sampled_from(("z", "zoe1", "school", "abbey", "quux", "nobody"))))
+    if kind is StartChat:
+        return StartChat(who, tuple(draw(st.lists(people(policy), max_size=4))), staff_only=draw(st.booleans()))
+    if kind is Administer:
+        return Administer(
+            who,
+            draw(st.sampled_from(ORGANISATIONS)),
+            draw(st.sampled_from(("people", "books", "settings", "reviewers"))),
+        )
+    chat = draw(chats(policy))
+    if kind is Add:
+        return Add(who, whom, chat)
+    return Remove(who, whom, chat) if kind is Remove else kind(who, chat)
+
+
+policies = all_rows().map(policy_of)
+asked = policies.flatmap(lambda policy: st.tuples(st.just(policy), questions(policy)))
+pairs = policies.flatmap(lambda policy: st.tuples(st.just(policy), people(policy), people(policy)))
+with_chats = policies.flatmap(lambda policy: st.tuples(st.just(policy), people(policy), people(policy), chats(policy)))
+
+
+@given(asked)
+def test_an_empty_policy_allows_nothing(case: tuple[Policy, Question]) -> None:
+    _policy, question = case
+    try:
+        decision = decide(Policy(), question, NOW)
+    except KeyError:
+        return
+
+    assert not decision.allowed
+
+
+@given(asked)
+def test_every_refusal_has_a_reason_and_what_is_allowed_has_none(case: tuple[Policy, Question]) -> None:
+    decision = decide(*case, NOW)
+
+    assert decision.allowed is (not decision.because and decision.error is None)
+    assert all(objection.rule and objection.text.endswith((".", "?")) for objection in decision.because)
+
+
+@given(asked)
+def test_only_the_active_are_allowed_anything_but_to_leave(case: tuple[Policy, Question]) -> None:
+    policy, question = case
+    if decide(policy, question, NOW).allowed and status(policy.people[question.who], NOW) != "active":
+        assert status(policy.people[question.who], NOW) == "suspended"
+        assert isinstance(question, Leave) or (isinstance(question, Remove) and question.who == question.whom)
+
+
+@given(asked)
+def test_a_refusal_names_nobody_whom_the_asker_may_not_know(case: tuple[Policy, Question]) -> None:
+    policy, question = case
+    decision = decide(policy, question, NOW)
+    asker = policy.people[question.who]
+    words = {word.strip(".;:,") for word in decision.text.split()}
+
+    for other in policy.people.values():
+        if words & set(other.name.split()) and other.id != asker.id:
+            assert status(asker, NOW) == "active"
+            assert acquainted(policy, asker, other, NOW)
+
+
+@given(pairs)
+def test_to_see_is_symmetric_among_active_people(case: tuple[Policy, PersonId, PersonId]) -> None:
+    policy, one, other = case
+    if status(policy.people[one], NOW) == status(policy.people[other], NOW) == "active":
+        assert decide(policy, See(one, other), NOW).allowed == decide(policy, See(other, one), NOW).allowed
+
+
+@given(pairs)
+def test_whoever_is_seen_can_be_reached(case: tuple[Policy, PersonId, PersonId]) -> None:
+    policy, *pair = case
+    one, other = (policy.people[person] for person in pair)
+    if see(policy, one, other, NOW):
+        assert reach(policy, one, other, NOW) or one.matrix == other.matrix
+
+
+@given(pairs)
+def test_whom_one_reaches_is_with_whom_one_may_start_a_chat(case: tuple[Policy, PersonId, PersonId]) -> None:
+    """But for staff who are a client of the other's organisation: they may be reached, and EXT-3 bars the chat."""
+    policy, one, other = case
+    decision = decide(policy, StartChat(one, (other,)), NOW)
+    reached = reach(policy, policy.people[one], policy.people[other], NOW)
+
+    assert decision.allowed == (reached and "EXT-3" not in decision.rules)
+    if reached:
+        assert decision.allowed or (decision.rules == ("EXT-3",) and policy.people[other].role == "staff")
+
+
+@given(asked)
+def test_nothing_crosses_a_network(case: tuple[Policy, Question]) -> None:
+    policy, question = case
+    decision = decide(policy, question, NOW)
+    home = policy.people[question.who].organisation
+    met: list[PersonId] = [found.person for found in decision.people or ()]
+    if decision.allowed and isinstance(question, See | Add):
+        met.append(question.whom)
+    if decision.allowed and isinstance(question, StartChat):
+        met.extend(one for one in question.people if policy.people[one].matrix != policy.people[question.who].matrix)
+    if decision.allowed and isinstance(question, Add | Enter):
+        home = question.chat.organisation
+
+    for person in met:
+        assert linked(policy, home, policy.people[person].organisation)
+        if policy.people[person].organisation != policy.people[question.who].organisation:
+            assert policy.people[person].role == policy.people[question.who].role == "staff"
+
+
+@given(policies, st.data())
+def test_another_book_hides_nobody(before: Policy, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(ORGANISATIONS))
+    colleagues = sorted(person for person, member in before.people.items() if member.organisation == name)
+    inside = data.draw(st.sets(st.sampled_from(colleagues))) if colleagues else set()
+    members = tuple(m._replace(books=m.books | {"gold"}) if m.id in inside else m for m in before.people.values())
+    covers = tuple(cover for covers in before.stand_ins.values() for cover in covers)
+    closed = {(name, "gold")} if data.draw(st.booleans()) else set()
+    after = replace(
+        policy_of(Rows(tuple(before.organisations.values()), members, covers)),
+        closed_books=before.closed_books | closed,
+    )
+    one, other = data.draw(people(before)), data.draw(people(before))
+
+    for question in (See(one, other), StartChat(one, (other,))):
+        assert decide(after, question, NOW).allowed or not decide(before, question, NOW).allowed
+    everybody = Search(one, "zoe", limit=100)
+    assert found(before, everybody) <= found(after, everybody)
+
+
+def found(policy: Policy, question: Search) -> set[PersonId]:
+    return {one.person for one in decide(policy, question, NOW).people or ()}
+
+
+@given(all_rows(), st.integers(), st.data())
+def test_the_order_of_rows_does_not_matter(rows: Rows, seed: int, data: st.DataObject) -> None:
+    policy, other = policy_of(rows), policy_of(rows.shuffled(seed))
+    question = data.draw(questions(policy))
+
+    assert decide(policy, question, NOW) == decide(other, question, NOW)
+
+
+@given(all_rows(), st.integers(), st.data())
+def test_the_order_of_files_and_rows_does_not_matter(rows: Rows, seed: int, data: st.DataObject) -> None:
+    """The same people in YAML and CSV, in whatever order, are the same policy as the rows they were written from."""
+    rows = with_heads(rows)
+    policy = policy_of(rows)
+    question = data.draw(questions(policy))
+    expected = decide(policy, question, NOW)
+
+    for order in (rows, rows.shuffled(seed)):
+        assert decide(read(*written(order)), question, NOW) == expected
+
+
+def read(text: str, files: dict[str, str]) -> Policy:
+    parsed = parse(text, files.__getitem__)
+    assert isinstance(parsed, Policy), "\n".join(map(str, parsed))
+    return parsed
+
+
+def with_heads(rows: Rows) -> Rows:
+    """Rows that make a policy without mistakes: a head in every book, and every client in one."""
+    heads = [
+        Membership(
+            PersonId(f"{name}/head"),
+            name,
+            "head",
+            "Ada Head",
+            "staff",
+            None,
+            frozenset(BOOKS),
+            "active",
+            admin="system",
+        )
+        for name in ORGANISATIONS
+    ]
+    placed = [m if m.role == "staff" or m.books else m._replace(books=frozenset({"blue"})) for m in rows.members]
+    return rows._replace(members=(*placed, *heads))
+
+
+def written(rows: Rows) -> tuple[str, dict[str, str]]:
+    """As a policy file, with the people of one organisation in a spreadsheet, and that spreadsheet."""
+    organisations: dict[str, Any] = {}
+    for one in rows.organisations:
+        people = {m.identifier: words_of(m) for m in rows.members if m.organisation == one.identifier}
+        organisations[one.identifier] = {
+            "name": one.name,
+            **({"network": one.network} if one.network else {}),
+            "max_participants": one.max_participants,
+            "clients_see_each_other": one.clients_see_each_other,
+            "clients_may_export": one.clients_may_export,
+            "mobile": "optional",
+            "people": "beck.csv" if one.identifier == "beck" else people,
+            "books": {name: words_of_book(rows, one, name) for name in BOOKS},
+            "covers": [words_of_cover(cover) for cover in rows.covers if cover.absent.startswith(f"{one.identifier}/")],
+        }
+    networks = {name: {"name": name.title()} for name in NETWORKS}
+    return json.dumps({"organisations": organisations, "networks": networks}, indent=1), {"beck.csv": sheet_of(rows)}
+
+
+def words_of(member: Membership) -> dict[str, Any]:
+    words = {
+        "first_name": member.name.split()[0],
+        "last_name": member.name.split()[1],
+        "role": member.role,
+        "email": f"{member.identifier}@{member.organisation}.example",
+        "status": member.status,
+        "unlisted": member.unlisted,
+        "matrix": member.matrix,
+        "admin": member.admin,
+        "review": member.review,
+        "until": "" if member.ends == inf else "1969-12-31" if member.ends == NOW else "1970-01-01",
+    }
+    return {field: word for field, word in words.items() if word not in ("", None)}
+
+
+def words_of_book(rows: Rows, organisation: Organisation, name: str) -> dict[str, Any]:
+    book = book_of(rows, organisation, name)
+    inside = [m.identifier for m in rows.members if m.id in book.members and organisation.identifier != "beck"]
+    return {"name": name, "clients_see_each_other": book.clients_see_each_other, "members": inside}
+
+
+def words_of_cover(cover: Cover) -> dict[str, str]:
+    days = (
+        {"from": "1969-01-01", "until": "1969-12-31"}
+        if cover.ends <= NOW
+        else {"from": "1970-01-01", "until": "1970-01-31"}
+    )
+    return {"absent": cover.absent.split("/")[1], "stand_in": cover.stand_in.split("/")[1], **days}
+
+
+def sheet_of(rows: Rows) -> str:
+    sheet = StringIO()
+    fields = [
+        "identifier",
+        "contact_books",
+        *words_of(rows.members[0]._replace(matrix=UserId("x"), admin="user", review="all", ends=NOW)),
+    ]
+    writer = csv.DictWriter(sheet, fields)
+    writer.writeheader()
+    for member in rows.members:
+        if member.organisation == "beck":
+            words = words_of(member)
+            words["unlisted"] = "true" if member.unlisted else "false"
+            writer.writerow({"identifier": member.identifier, "contact_books": ";".join(sorted(member.books)), **words})
+    return sheet.getvalue()
+
+
+@given(st.sampled_from(sorted(QUESTIONS)), st.sampled_from(("abbey/p1", "@u1:example.org", "", "nobody", 7, None)))
+def test_nobody_asks_an_empty_policy_anything(do: str, who: object) -> None:
+    chat = {"organisation": "abbey", "participants": [who]}
+    fields: dict[str, Any] = {
+        "whom": who,
+        "with": [who],
+        "text": "zoe",
+        "chat": chat,
+        "organisation": "abbey",
+        "what": "people",
+    }
+    decision = ask(Policy(), {"do": do, "who": who, **{field: fields[field] for field in QUESTIONS[do].needs}}, NOW)
+
+    assert not decision.allowed
+    assert decision.error
+
+
+@given(asked, st.data())
+def test_naming_more_people_undoes_no_objection(case: tuple[Policy, Question], data: st.DataObject) -> None:
+    policy, _ = case
+    who = data.draw(people(policy))
+    few = tuple(data.draw(st.lists(people(policy), max_size=3)))
+    more = (*few, *data.draw(st.lists(people(policy), max_size=3)))
+    less = set(decide(policy, StartChat(who, few), NOW).because)
+    objections = {(one.rule, one.text) for one in decide(policy, StartChat(who, more), NOW).because}
+
+    assert {(one.rule, one.text) for one in less if one.rule != "CHAT-7"} <= objections
+
+
+@given(with_chats, st.data())
+def test_more_people_in_a_chat_undo_no_objection_to_adding_one(
+    case: tuple[Policy, PersonId, PersonId, Chat], data: st.DataObject
+) -> None:
+    policy, who, whom, chat = case
+    crowded = replace(chat, participants=tuple(dict.fromkeys((*chat.participants, data.draw(people(policy))))))
+    newly = set(crowded.participants) - set(chat.participants)
+    decision = decide(policy, Add(who, whom, chat), NOW)
+    if newly & {who, whom} or decide(policy, Add(who, whom, crowded), NOW).error:
+        return
+    crowded = replace(crowded, creator=chat.author, former=tuple(one for one in chat.former if one not in newly))
+
+    assert set(decision.rules) <= set(decide(policy, Add(who, whom, crowded), NOW).rules)
+
+
+@given(with_chats)
+def test_who_may_be_added_fits_in_and_no_client_meets_external_staff(
+    case: tuple[Policy, PersonId, PersonId, Chat],
+) -> None:
+    policy, who, whom, chat = case
+    if not decide(policy, Add(who, whom, chat), NOW).allowed:
+        return
+    together = [policy.people[person] for person in (*chat.participants, whom)]
+    counted = {one.matrix or one.id for one in together if status(one, NOW) not in ("suspended", "left")}
+    already = {one.matrix or one.id for one in together[:-1] if status(one, NOW) not in ("suspended", "left")}
+
+    assert len(counted) <= policy.organisations[chat.organisation].max_participants or counted == already
+    if {one.organisation for one in together} != {chat.organisation}:
+        assert {one.role for one in together} == {"staff"}
+
+
+@given(with_chats)
+def test_the_kind_of_a_chat_never_goes_back(case: tuple[Policy, PersonId, PersonId, Chat]) -> None:
+    policy, who, whom, chat = case
+    later: dict[Kind, set[Kind]] = {
+        "staff": {"staff", "client", "external"},
+        "client": {"client"},
+        "external": {"external"},
+    }
+    before = decide(policy, Send(who, chat), NOW).kind
+    added = decide(policy, Add(who, whom, chat), NOW)
+    gone = replace(chat, participants=(), former=(*chat.participants, *chat.former))
+
+    assert before is not None
+    assert added.kind is not None
+    assert added.kind in later[before]
+    assert decide(policy, Send(who, gone), NOW).kind == before
+
+
+@given(with_chats)
+def test_the_kind_of_a_chat_outlives_the_rows_of_who_was_in_it(case: tuple[Policy, PersonId, PersonId, Chat]) -> None:
+    policy, who, _whom, chat = case
+    before = decide(policy, Send(who, chat), NOW).kind
+    forgotten = replace(chat, participants=(), former=(), was=before)
+
+    assert decide(policy, Send(who, forgotten), NOW).kind == before
