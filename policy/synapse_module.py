@@ -163,7 +163,9 @@ class PolicyModule:
         """Decide on a new room before anything of it exists, and make the request one for a room of ours."""
         user = UserId(requester.user.to_string())
         with self._closed(f"createRoom by {user}"):
-            if user != self._settings.bot:
+            if user == self._settings.bot:
+                request.setdefault("room_version", self._settings.room_version)
+            else:
                 self._make(user, request)
 
     def _make(self, user: UserId, request: JsonDict) -> None:
