@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from policy.decide import decide
 from policy.decision import Decision, Found
-from policy.mistake import instead, quoted
+from policy.mistake import instead, nearest, quoted
 from policy.model import Expectation, Moment, PersonId, Policy, UserId
 from policy.question import (
     Add,
@@ -37,6 +37,9 @@ AREAS: Mapping[str, Area] = {area: area for area in get_args(Area)}
 
 USUAL_LIMIT = 20
 """As many people a search names unless it says otherwise."""
+
+HIGHEST_LIMIT = 1_000_000
+"""More than anybody finds: a higher limit is none."""
 
 LONGEST_LIST = 10_000
 """As many people are read in one list; no chat holds a hundredth of them."""
@@ -190,7 +193,7 @@ class _Words:
         limit = self.data.get("limit", USUAL_LIMIT)
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise _NoQuestionError(f"limit is a whole number from 1, not {_shown(limit)}")
-        return limit
+        return min(limit, HIGHEST_LIMIT)
 
     def staff_only(self) -> bool:
         """Whether clients are barred for good."""
@@ -253,10 +256,16 @@ def named(policy: Policy, word: object, field: str) -> PersonId:
     prefix = f"{organisation}/"
     if "/" not in word:
         bearers = [f"{org}/{word}" for org in policy.organisations if f"{org}/{word}" in policy.people]
-        how = "" if bearers else ": people are written organisation/identifier, or by their Matrix ID"
-        raise _NoQuestionError(_unknown("person", word, bearers) + how)
+        meant = f" — did you mean {' or '.join(map(quoted, bearers))}?"
+        how = meant if bearers else ": people are written organisation/identifier, or by their Matrix ID"
+        raise _NoQuestionError(f"unknown person {quoted(word)}{how}")
     prefix = f"{organisation}/"
-    raise _NoQuestionError(_unknown("person", word, [each for each in policy.people if each.startswith(prefix)]))
+    near = nearest(
+        word.removeprefix(prefix), (each.removeprefix(prefix) for each in policy.people if each.startswith(prefix))
+    )
+    raise _NoQuestionError(
+        f"unknown person {quoted(word)}" + (f" — did you mean {quoted(prefix + near)}?" if near else "")
+    )
 
 
 def _by_account(policy: Policy, word: str) -> PersonId:
