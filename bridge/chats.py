@@ -14,7 +14,7 @@ from bridge.homeserver import Refused
 from bridge.observe import Observer
 from bridge.perform import Performer
 from bridge.policy_file import PolicySource
-from bridge.store import Store, StoredEvent
+from bridge.store import EventId, Store, StoredEvent
 from policy.action import Action, Release, Remove, Wait
 from policy.decide import decide
 from policy.decision import Decision
@@ -127,7 +127,6 @@ class Chats:
 
     async def _begin(self, room: Room, event: StoredEvent) -> None:
         """Bring in everybody held whom the module has not, make the chat active, tell the creator who was refused."""
-        named = await self._store.state(room.id, DRAFT)
         late = 0
         for user in room.held:
             if user in set(room.inside(self._observer.bot)):
@@ -139,12 +138,16 @@ class Chats:
                 text = f"{user} did not join “{room.name}”. {decision.text}"
                 await self._direct.tell(room.creator, text, about=f"{event.event_id} {user}")
             room = self._observer.room(room.id) or room
-        await self._performer.begin(room.id, {**room.chat, "draft": False, "kind": self._kind(room)})
-        if named is not None:
-            await self._performer.redact(room.id, named.event_id)
+        active = {**room.chat, "draft": False, "kind": self._kind(room)}
+        await self._performer.begin(room.id, active, await self._drafts(room.id))
         if late:
             await self._performer.say_in(room.id, f"“{room.name}” has begun.", about=f"begun {event.event_id}")
         await self.settle(room.id)
+
+    async def _drafts(self, room: RoomName) -> list[EventId]:
+        """Every event that named people for the draft."""
+        events = await self._store.events_of_type(room, DRAFT)
+        return [event.event_id for event in events if event.content]
 
     def _judge(self, room: Room, user: UserId) -> Decision:
         """May the creator bring this person in, now that the chat begins?"""

@@ -189,8 +189,13 @@ class Performer:
         path = Path.v3.user[user].rooms[room].tags[tag]
         await self._homeserver.ask(Method.PUT if on else Method.DELETE, path, {}, user=user)
 
-    async def begin(self, room: RoomName, content: Mapping[str, Any]) -> None:
-        """Make a draft an active chat: the names that waited are taken out of its history."""
+    async def begin(self, room: RoomName, content: Mapping[str, Any], drafts: Iterable[str]) -> None:
+        """Make a draft an active chat; `drafts` are the events that named who waited, which nobody may read there.
+
+        They are redacted before the state is emptied: the homeserver shows an event's predecessor beside it.
+        """
+        for event in drafts:
+            await self.redact(room, event)
         await self.set_state(room, DRAFT, {})
         await self.set_state(room, CHAT, content)
 

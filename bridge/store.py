@@ -293,6 +293,14 @@ class Store:
         )  # fmt: skip
         return _events(rows)
 
+    async def events_of_type(self, room: str, kind: str) -> list[StoredEvent]:
+        """The events of one type in a room, in the order of arrival."""
+        rows = await self._fetch(
+            f"SELECT {EVENT} FROM events WHERE room_id = $1 AND type = $2 ORDER BY arrival",  # noqa: S608 - our own column names
+            room, kind,
+        )  # fmt: skip
+        return _events(rows)
+
     async def state(self, room: str, kind: str, state_key: str = "") -> StoredEvent | None:
         """The room's latest state event of this type and key, by arrival."""
         rows = await self._fetch(

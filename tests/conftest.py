@@ -42,6 +42,16 @@ def postgres_server() -> "Iterator[PostgresServer]":
 @pytest.fixture
 def postgres(postgres_server: "PostgresServer") -> Iterator[str]:
     """The connection string of an empty database, sorted as Synapse demands it (C collation), gone after the test."""
+    yield from _fresh_database(postgres_server)
+
+
+@pytest.fixture(scope="module")
+def postgres_for_a_file(postgres_server: "PostgresServer") -> Iterator[str]:
+    """The same, for all tests of a file."""
+    yield from _fresh_database(postgres_server)
+
+
+def _fresh_database(postgres_server: "PostgresServer") -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     _as_owner(postgres_server, f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     yield postgres_server.get_uri(name)

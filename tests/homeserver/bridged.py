@@ -1,0 +1,154 @@
+"""A homeserver with module and bridge, for tests of what people see; the bridge runs in the process of the tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bridge import app, config, registration
+from bridge.config import Config
+from bridge.demo.homeserver import Homeserver, free_port
+from tests.homeserver.conftest import BOT, PASSWORD, SERVER_NAME
+from tests.homeserver.matrix_client import Client, eventually
+
+CONFIG = """\
+homeserver: {{address: "{url}", server_name: {server}}}
+appservice: {{address: "http://127.0.0.1:{port}", port: {port}, as_token: "{as_token}", hs_token: "{hs_token}"}}
+database: {database}
+policy: policy.yaml
+"""
+
+
+class Bridged:
+    """A running homeserver and its bridge; `edit` saves another policy."""
+
+    def __init__(self, homeserver: Homeserver, settings: Config, http: aiohttp.ClientSession) -> None:
+        self.homeserver = homeserver
+        self.settings = settings
+        self._http = http
+        self._task: asyncio.Task[None] | None = None
+        self._clients: dict[str, Client] = {}
+
+    async def start(self) -> None:
+        """Start the bridge and wait until the homeserver reaches it."""
+        self._task = asyncio.create_task(app.run(self.settings))
+        path = f"/_matrix/client/v1/appservice/{self.settings.appservice.id}/ping"
+        headers = {"Authorization": f"Bearer {self.settings.appservice.as_token}"}
+
+        async def ping() -> int:
+            assert self._task is not None
+            if self._task.done():
+                self._task.result()
+            async with self._http.post(self.homeserver.url + path, json={}, headers=headers) as answer:
+                return answer.status
+
+        await eventually(ping, lambda status: status == 200)
+
+    async def stop(self) -> None:
+        """Stop the bridge; the homeserver goes on."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def edit(self, text: str) -> None:
+        """Save another policy, at once and whole, as an editor does."""
+        fresh = self.settings.policy.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self.settings.policy)
+
+    async def client(self, user: str) -> Client:
+        """The person's client, logged in."""
+        if user not in self._clients:
+            login = await self.homeserver.login(user, PASSWORD)
+            self._clients[user] = Client(self.homeserver, login, self._http)
+        return self._clients[user]
+
+    async def clients(self, *users: str) -> list[Client]:
+        """Several people's clients."""
+        return [await self.client(user) for user in users]
+
+    async def direct(self, client: Client) -> str:
+        """The person's direct chat with the bot, made by the person where the bot has made none."""
+        for room in await client.joined_rooms():
+            state = await client.ask("GET", f"rooms/{room}/state")
+            kinds = {event["type"] for event in state}  # type: ignore[index]
+            if "org.qwil.direct" in kinds:
+                return room
+        room = await client.create_room(BOT, is_direct=True)
+        await eventually(lambda: client.members(room), lambda members: BOT in members)
+        return room
+
+    async def say(self, client: Client, text: str, room: str | None = None, **content: Any) -> str:
+        """Write words to the bot, in its direct chat or in a chat; its next answer in the direct chat."""
+        direct = await self.direct(client)
+        known = {event["event_id"] for event in await client.messages(direct)}
+        await client.send_event(room or direct, "m.room.message", {"msgtype": "m.text", "body": text, **content})
+
+        async def answers() -> list[str]:
+            return [
+                event["content"]["body"]
+                for event in await client.messages(direct)
+                if event["event_id"] not in known and event["sender"] == BOT and event["type"] == "m.room.message"
+            ]
+
+        return str((await eventually(answers, bool))[-1])
+
+
+@asynccontextmanager
+async def bridged(
+    folder: Path, policy: str, people: list[str], database: str = "sqlite:qwil.db"
+) -> AsyncIterator[Bridged]:
+    """A homeserver with these accounts, the module with that policy, and the bridge on that database."""
+    homeserver_port, port = free_port(), free_port()
+    tokens = registration.fresh_tokens()
+    file = folder / "config.yaml"
+    text = CONFIG.format(
+        url=f"http://127.0.0.1:{homeserver_port}",
+        server=SERVER_NAME,
+        port=port,
+        database=database,
+        as_token=tokens.as_token,
+        hs_token=tokens.hs_token,
+    )
+    file.write_text(text)
+    settings = config.load(file)
+    (folder / "registration.yaml").write_text(registration.registration_text(settings, tokens))
+    settings.policy.write_text(policy)
+    module = {"policy": str(settings.policy), "bot": BOT}
+    async with (
+        aiohttp.ClientSession() as http,
+        Homeserver(
+            folder / "homeserver",
+            server_name=SERVER_NAME,
+            port=homeserver_port,
+            module=module,
+            app_services=[folder / "registration.yaml"],
+        ) as homeserver,
+    ):
+        await asyncio.gather(*(homeserver.register(user, PASSWORD) for user in people))
+        await _make_administrator(homeserver, settings, http)
+        both = Bridged(homeserver, settings, http)
+        await both.start()
+        try:
+            yield both
+        finally:
+            await both.stop()
+
+
+async def _make_administrator(homeserver: Homeserver, settings: Config, http: aiohttp.ClientSession) -> None:
+    body = {"type": "m.login.application_service", "username": settings.appservice.bot, "inhibit_login": True}
+    headers = {"Authorization": f"Bearer {settings.appservice.as_token}"}
+    async with http.post(f"{homeserver.url}/_matrix/client/v3/register", json=body, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+    admin = await homeserver.login(homeserver.server_admin.user_id, homeserver.server_admin.password)
+    rights = {"Authorization": f"Bearer {admin.access_token}"}
+    path = f"{homeserver.url}/_synapse/admin/v2/users/{settings.bot}"
+    async with http.put(path, json={"admin": True}, headers=rights) as answer:
+        assert answer.status == 200, await answer.text()
