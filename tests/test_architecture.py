@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 # fmt: off
 PURE = {
     "__future__", "array", "bisect", "collections", "csv", "dataclasses", "datetime", "difflib", "enum",
-    "functools", "heapq", "io", "itertools", "json", "math", "operator", "re", "types", "typing", "unicodedata",
-    "weakref", "zoneinfo",
+    "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "re", "types", "typing",
+    "unicodedata", "weakref", "zoneinfo",
 }
 # fmt: on
 """What the core may import of the standard library: nothing that waits, reads, logs or knows the time."""
