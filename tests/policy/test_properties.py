@@ -35,7 +35,7 @@ from policy.question import (
     Send,
     StartChat,
 )
-from policy.reach import acquainted, linked, reach, see, status
+from policy.reach import acquainted, reach, see, status
 
 NOW = 1000.0
 NETWORKS = ("north", "south")
@@ -161,16 +161,25 @@ def people(policy: Policy) -> st.SearchStrategy[PersonId]:
 
 @st.composite
 def chats(draw: st.DrawFn, policy: Policy) -> Chat:
-    everybody = draw(st.permutations(sorted(policy.people)))
+    """Any people anywhere, or such as might really be together."""
+    organisation = draw(st.sampled_from(ORGANISATIONS))
+    network = policy.organisations[organisation].network or organisation
+    fitting = [
+        one
+        for one, m in policy.people.items()
+        if network in (policy.organisations[m.organisation].network, m.organisation)
+    ]
+    chosen = draw(st.sampled_from((sorted(policy.people), sorted(fitting), sorted(fitting))))
+    everybody = draw(st.permutations(chosen))
     inside = draw(st.integers(0, len(everybody)))
     outside = draw(st.integers(inside, len(everybody)))
     return Chat(
-        organisation=draw(st.sampled_from(ORGANISATIONS)),
+        organisation=organisation,
         participants=tuple(everybody[:inside]),
         former=tuple(everybody[inside:outside]),
         staff_only=draw(st.booleans()),
-        draft=draw(st.booleans()),
-        was=draw(st.sampled_from((None, "staff", "client", "external"))),
+        draft=draw(st.integers(0, 3)) == 0,
+        was=draw(st.sampled_from((None, None, "staff", "client", "external"))),
     )
 
 
@@ -276,20 +285,58 @@ def test_whom_one_reaches_is_with_whom_one_may_start_a_chat(case: tuple[Policy, 
 @given(asked)
 def test_nothing_crosses_a_network(case: tuple[Policy, Question]) -> None:
     policy, question = case
+    who = policy.people[question.who]
+    for whom in met_by(policy, question):
+        if whom.organisation != who.organisation:
+            networks = {policy.organisations[one.organisation].network for one in (who, whom)}
+            assert len(networks) == 1
+            assert None not in networks
+            assert who.role == whom.role == "staff"
+
+
+@given(asked)
+def test_nobody_meets_who_has_not_accepted_or_has_left(case: tuple[Policy, Question]) -> None:
+    for whom in met_by(*case):
+        assert whom.status in ("active", "suspended")
+        assert whom.ends > NOW
+
+
+def met_by(policy: Policy, question: Question) -> list[Membership]:
+    """Whom the asker newly sees, finds, or has in a chat if the question is answered by yes."""
     decision = decide(policy, question, NOW)
-    home = policy.people[question.who].organisation
-    met: list[PersonId] = [found.person for found in decision.people or ()]
+    met = [found.person for found in decision.people or ()]
     if decision.allowed and isinstance(question, See | Add):
         met.append(question.whom)
     if decision.allowed and isinstance(question, StartChat):
-        met.extend(one for one in question.people if policy.people[one].matrix != policy.people[question.who].matrix)
-    if decision.allowed and isinstance(question, Add | Enter):
-        home = question.chat.organisation
+        met.extend(person for person in question.people if person != question.who)
+    account = policy.people[question.who].matrix
+    return [whom for whom in map(policy.people.__getitem__, met) if account is None or whom.matrix != account]
 
-    for person in met:
-        assert linked(policy, home, policy.people[person].organisation)
-        if policy.people[person].organisation != policy.people[question.who].organisation:
-            assert policy.people[person].role == policy.people[question.who].role == "staff"
+
+@given(policies, st.data())
+def test_a_chat_that_may_be_started_fits_in_and_does_not_mix(policy: Policy, data: st.DataObject) -> None:
+    who = data.draw(people(policy))
+    near = [one for one, member in policy.people.items() if acquainted(policy, policy.people[who], member, NOW)]
+    chosen = data.draw(st.sets(st.sampled_from(near))) - {who} if near else set()
+    decision = decide(policy, StartChat(who, tuple(sorted(chosen))), NOW)
+    if decision.allowed:
+        check_together(policy, policy.people[who].organisation, (who, *chosen))
+
+
+def check_together(policy: Policy, organisation: str, together: Sequence[PersonId]) -> None:
+    """No more than the limit, and no client with another organisation, by whatever membership (EXT-3)."""
+    members = [policy.people[person] for person in together]
+    counted = {one.matrix or one.id for one in members if status(one, NOW) not in ("suspended", "left")}
+    taking_part = {organisation, *(one.organisation for one in members)}
+    clients = {
+        one.matrix or one.id
+        for one in policy.people.values()
+        if one.role == "client" and one.organisation in taking_part and status(one, NOW) != "left"
+    }
+
+    assert len(counted) <= policy.organisations[organisation].max_participants
+    if len(taking_part) > 1:
+        assert not clients & {one.matrix or one.id for one in members}
 
 
 @given(policies, st.data())
@@ -478,16 +525,32 @@ def test_more_people_in_a_chat_undo_no_objection_to_adding_one(
 def test_who_may_be_added_fits_in_and_no_client_meets_external_staff(
     case: tuple[Policy, PersonId, PersonId, Chat],
 ) -> None:
-    policy, who, whom, chat = case
-    if not decide(policy, Add(who, whom, chat), NOW).allowed:
-        return
-    together = [policy.people[person] for person in (*chat.participants, whom)]
-    counted = {one.matrix or one.id for one in together if status(one, NOW) not in ("suspended", "left")}
-    already = {one.matrix or one.id for one in together[:-1] if status(one, NOW) not in ("suspended", "left")}
+    policy, _who, whom, chat = case
+    for who in chat.participants:
+        decision = decide(policy, Add(who, whom, chat), NOW)
+        if decision.allowed and status(policy.people[whom], NOW) != "suspended":
+            check_together(policy, chat.organisation, (*chat.participants, whom))
+        if decision.allowed and policy.people[whom].organisation != chat.organisation:
+            assert "client" not in {policy.people[one].role for one in chat.former}
 
-    assert len(counted) <= policy.organisations[chat.organisation].max_participants or counted == already
-    if {one.organisation for one in together} != {chat.organisation}:
-        assert {one.role for one in together} == {"staff"}
+
+@given(with_chats)
+def test_nobody_writes_where_clients_and_another_organisation_are_together(
+    case: tuple[Policy, PersonId, PersonId, Chat],
+) -> None:
+    policy, _who, _whom, chat = case
+    roles = {policy.people[one].role for one in chat.participants}
+    elsewhere = {policy.people[one].organisation for one in chat.participants} - {chat.organisation}
+    if "client" in roles and elsewhere:
+        assert not any(decide(policy, Send(one, chat), NOW).allowed for one in chat.participants)
+
+
+@given(all_rows(), st.data())
+def test_a_cover_that_is_over_gives_nothing(rows: Rows, data: st.DataObject) -> None:
+    over = rows._replace(covers=tuple(cover._replace(starts=0.0, ends=NOW) for cover in rows.covers))
+    question = data.draw(questions(policy_of(over)))
+
+    assert decide(policy_of(over), question, NOW) == decide(policy_of(rows._replace(covers=())), question, NOW)
 
 
 @given(with_chats)
