@@ -7,6 +7,7 @@ looks at a row by itself unless something is wrong with it.
 from __future__ import annotations
 
 import csv
+from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from io import StringIO
@@ -39,16 +40,16 @@ class CsvSheet(Sheet):
     """People from a CSV file; the place of a cell is its row and column."""
 
     headings: list[str] = field(default_factory=list)
-    skipped: list[int] = field(default_factory=list)
-    """Numbers of the rows that hold nobody, ascending."""
+    gaps: list[int] = field(default_factory=list)
+    """For each row that holds nobody, its number less the number of such rows before it; ascending."""
+
+    def skip(self, row: int) -> None:
+        """Pass over a row."""
+        self.gaps.append(row - len(self.gaps))
 
     def place(self, index: int, column: str) -> Place:
         """Row and column, the headings being row 1."""
-        row = index + 2
-        for gap in self.skipped:
-            if gap > row:
-                break
-            row += 1
+        row = index + 2 + bisect_right(self.gaps, index + 2)
         return Place(self.file, row, self.headings.index(column) + 1 if column in self.headings else 1)
 
 
@@ -132,7 +133,7 @@ def _fitting(sheet: CsvSheet, chunk: list[list[str]], number: int, notes: Notebo
         if len(row) == width and any(row):
             fitting.append(row)
             continue
-        sheet.skipped.append(row_number)
+        sheet.skip(row_number)
         if any(cell.strip() for cell in row):
             place = Place(sheet.file, row_number, min(len(row), width) + (len(row) > width))
             much = "short" if len(row) < width else "long"

@@ -10,7 +10,6 @@ import gc
 import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from collections.abc import Mapping as Mapping_
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -131,20 +130,8 @@ def _decoded(text: str | bytes, name: str, notes: Notebook) -> str | None:
     return None
 
 
-@dataclass(slots=True)
-class _Members:
-    """Who is listed where, in one organisation."""
-
-    listed: list[tuple[Scalar, str]]
-    """Each entry of a book's `members`, with the book."""
-
-    def books(self) -> dict[str, frozenset[str]]:
-        """The books of each identifier; equal sets are one object."""
-        gathered: dict[str, list[str]] = {}
-        for node, book in self.listed:
-            gathered.setdefault(node.value, []).append(book)
-        shared: dict[frozenset[str], frozenset[str]] = {}
-        return {identifier: shared.setdefault(s := frozenset(books), s) for identifier, books in gathered.items()}
+Listed = dict[str, list[tuple[Scalar, str]]]
+"""Identifiers that books list among their `members`: each entry, with its book."""
 
 
 class _Parsing:
@@ -203,13 +190,13 @@ class _Parsing:
         fields = read.fields(node, what, ORGANISATION)
         zone_name, zone = self._zone(fields.get("timezone"))
         clients_see = read.truth(fields.get("clients_see_each_other"), "clients_see_each_other", True)
-        members = _Members([])
+        members: Listed = {}
         keys = {key.value: key for key, _ in self._named(fields.get("books"), f"books of {org}")}
         books = yield from self._books(org, fields.get("books"), clients_see, members)
         mobile = self._mobile(fields.get("mobile"))
         invitations = self._invitations(fields.get("invitations"))
         yield
-        to = Enrolment(org, books, members.books(), zone, mobile, invitations.staff_domains)
+        to = Enrolment(org, books, _books_of_each(members), zone, mobile, invitations.staff_domains)
         sheet = yield from self._sheet(key, fields.get("people"))
         enrolled = yield from enrol(sheet, to, self.register, self.notes, self.before)
         enrolled.staffed |= self._meant_somebody(org, sheet, members)
@@ -322,7 +309,7 @@ class _Parsing:
         )
 
     def _books(
-        self, org: str, node: Node | None, clients_see: bool, members: _Members
+        self, org: str, node: Node | None, clients_see: bool, members: Listed
     ) -> Generator[None, None, dict[str, Book]]:
         books: dict[str, Book] = {}
         for number, (key, value) in enumerate(self.reading.pairs(node, f"books of {org}").items()):
@@ -343,7 +330,7 @@ class _Parsing:
             )
         return books
 
-    def _list_members(self, node: Node | None, book: str, members: _Members) -> None:
+    def _list_members(self, node: Node | None, book: str, members: Listed) -> None:
         seen: set[str] = set()
         for item in self.reading.items(node, f"members of {book}"):
             if not isinstance(item, Scalar):
@@ -352,7 +339,7 @@ class _Parsing:
                 self.reading.note(item, f"{quoted(item.value)} stands in book {book} twice (IMP-5)")
             else:
                 seen.add(item.value)
-                members.listed.append((item, book))
+                members.setdefault(item.value, []).append((item, book))
 
     def _sheet(self, key: Scalar, node: Node | None) -> Generator[None, None, Sheet]:
         if node is None:
@@ -372,15 +359,16 @@ class _Parsing:
         yield
         return (yield from sheet_from_csv(path, data.encode() if isinstance(data, str) else data, self.notes))
 
-    def _meant_somebody(self, org: str, sheet: Sheet, members: _Members) -> set[str]:
+    def _meant_somebody(self, org: str, sheet: Sheet, members: Listed) -> set[str]:
         """The books that list somebody unknown: staff may have been meant, so they are not called unstaffed."""
         people, prefix = self.register.people, f"{org}/"
-        books: set[str] = set()
-        for node, book in members.listed:
-            if prefix + node.value not in people and node.value not in sheet.lost and not sheet.torn:
-                self.notes.unknown(self.reading.place(node), "person", node.value, self._identifiers(sheet))
-                books.add(book)
-        return books
+        unknown = [
+            each for each in members if prefix + each not in people and each not in sheet.lost and not sheet.torn
+        ]
+        for identifier in unknown:
+            for node, _ in members[identifier]:
+                self.notes.unknown(self.reading.place(node), "person", identifier, self._identifiers(sheet))
+        return {book for identifier in unknown for _, book in members[identifier]}
 
     def _identifiers(self, sheet: Sheet) -> list[str]:
         return sheet.columns.get("identifier", [])
@@ -502,6 +490,13 @@ def _zone_named(name: str) -> tzinfo | None:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (LookupError, ValueError, OSError):
         return None
+
+
+def _books_of_each(members: Listed) -> dict[str, frozenset[str]]:
+    """The books that list each identifier; equal sets are one object."""
+    shared: dict[frozenset[str], frozenset[str]] = {}
+    sets = ((identifier, frozenset(book for _, book in entries)) for identifier, entries in members.items())
+    return {identifier: shared.setdefault(books, books) for identifier, books in sets}
 
 
 def _filled(books: dict[str, Book], enrolled: Enrolled) -> Generator[None, None, dict[str, Book]]:

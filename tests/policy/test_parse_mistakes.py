@@ -429,6 +429,17 @@ def test_empty_rows_hold_nobody_and_count_all_the_same() -> None:
     assert [said.split(": ")[0] for said in mistakes(people=people)] == ["hillside.csv:6:13", "hillside.csv:8:6"]
 
 
+def test_mistakes_keep_their_rows_between_any_number_of_empty_ones() -> None:
+    head, *rows = changed(PEOPLE, ("+44 7700 900001", "1"), ("+44 7700 900003", "2"), ("+44 7700 900005", "3")).split(
+        "\n"
+    )
+    people = "\n".join([head, "", *(f"{row}\n\n" for row in rows)])
+
+    assert [said.split(": ")[0] for said in mistakes(people=people)] == [
+        *("hillside.csv:3:6", "hillside.csv:9:6", "hillside.csv:15:6"),
+    ]
+
+
 def test_a_column_that_everybody_needs_is_missed_once() -> None:
     people = "identifier,first_name,role,admin\nhead,Ada,staff,system\noffice,Olga,staff,\n"
     text = "organisations:\n  hillside: {name: Hillside, people: hillside.csv}\n"
