@@ -1,0 +1,453 @@
+"""Events of one room, in their order, become the entries of its record.
+
+One pass, in memory that grows by a few words an event: every event that says something gets the next number, is
+named as people were named then, and points back to what it answers, edits, deletes or votes on. An edit or a deletion
+is an entry of its own and changes no earlier one. An event that cannot be read costs one sentence among the problems
+and never the export. Numbers count the whole chat, whatever part of it is wanted, so that two exports of one chat
+call the same message by the same number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from bridge.transcript import words
+from bridge.transcript.events import NOTHING, Event, Unreadable, mapping, read, text
+from bridge.transcript.model import (
+    Account,
+    Entry,
+    File,
+    Kind,
+    Milliseconds,
+    Participant,
+    Person,
+    Range,
+    Reference,
+    Remark,
+    Transcript,
+)
+
+DEFAULT_TITLE = "New chat"
+"""CHAT-6: the title of a chat that was given none."""
+
+MOST_NAMES = 50
+"""Names kept of one person, so that somebody who changes theirs all day fills no page."""
+
+_ORIGINAL_ABOVE = re.compile(r"(?:> .*(?:\n|$))+\n*")
+"""What older clients put above a reply: the answered message, quoted (Client-Server API, rich replies)."""
+
+
+class Offer(NamedTuple):
+    """A file that a message says it carries."""
+
+    event_id: str
+    name: str
+    mimetype: str
+    mxc: str | None
+    encrypted: bool
+
+
+Keep = Callable[[int, Person, Milliseconds | None, Offer], File]
+"""Fetches a file for the entry of that number, sender and time, or says why it is missing."""
+
+
+class _Known(NamedTuple):
+    """What later entries need of an earlier one."""
+
+    number: int
+    sender: str
+
+
+class _Presence:
+    """One person's coming and going, as far as it was read."""
+
+    def __init__(self, person: Person) -> None:
+        self.person = person
+        self.membership = "leave"
+        self.names: dict[str, None] = {}
+        self.stays: list[tuple[Milliseconds | None, Milliseconds | None]] = []
+
+    def joins(self, time: Milliseconds | None) -> None:
+        if self.membership != "join":
+            self.stays.append((time, None))
+
+    def goes(self, time: Milliseconds | None) -> None:
+        if self.membership == "join" and self.stays:
+            self.stays[-1] = (self.stays[-1][0], time)
+
+
+class Composer:
+    """Composes one chat: run through `entries` once, then ask for the `transcript`."""
+
+    def __init__(self, people: Mapping[str, Person], account: Account, keep: Keep) -> None:
+        self._people = people
+        self._account = account
+        self._range: Range = account.range
+        self._keep = keep
+        self._title = DEFAULT_TITLE
+        self._chat: Mapping[str, Any] = NOTHING
+        self._known: dict[str, _Known] = {}
+        self._present: dict[str, _Presence] = {}
+        self._polls: dict[str, dict[str, str]] = {}
+        self._problems: list[str] = list(account.notes)
+        self._left_out: Counter[str] = Counter()
+        self._by_kind: Counter[str] = Counter()
+        self._remarks: dict[int, list[Remark]] = {}
+        self._quoted: set[int] = set()
+        self._ends: list[Entry] = []
+        self._count = 0
+        self._found_end = False
+
+    def entries(self, events: Iterable[Mapping[str, Any] | str]) -> Iterator[Entry]:
+        """The wanted entries in order; everything that goes wrong is a sentence in `transcript().problems`."""
+        for place, raw in enumerate(events, 1):
+            entry = self._attempt(place, raw)
+            if entry is not None:
+                self._note(entry)
+                yield entry
+            if self._found_end and self._range.only_event is None:
+                break
+        self._report_missing_end()
+
+    def _attempt(self, place: int, raw: Mapping[str, Any] | str) -> Entry | None:
+        try:
+            event = read(raw)
+        except Unreadable as wrong:
+            self._problems.append(f"Event {place} of the history could not be read: {wrong}.")
+            return None
+        if event.event_id in self._known:
+            return None
+        try:
+            return self._compose(event)
+        except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as wrong:
+            self._problems.append(f"Event {event.event_id} could not be shown ({type(wrong).__name__}: {wrong}).")
+            return None
+
+    def _compose(self, event: Event) -> Entry | None:
+        if self._range.until is not None and (event.time or 0) >= self._range.until:
+            return None  # nor does it change the title or who takes part
+        self._found_end |= event.event_id in (self._range.last_event, self._range.only_event)
+        draft = self._drafted(event)
+        if draft is None:
+            return None
+        self._count += 1
+        self._known[event.event_id] = _Known(self._count, event.sender)
+        return self._finished(event, draft) if self._wanted(event, draft) else None
+
+    def _drafted(self, event: Event) -> Entry | None:
+        """The entry with everything but its file; none if the event has nothing to say."""
+        compose = COMPOSERS.get(event.type)
+        if compose is not None:
+            return compose(self, event)
+        if event.type in words.SAYS_NOTHING:
+            self._left_out[event.type] += 1
+            return None
+        return self._other(event)
+
+    def _finished(self, event: Event, draft: Entry) -> Entry:
+        offer = _offer(event)
+        if draft.text is None and draft.kind in ("message", "edit", "notice") and not event.content:
+            self._problems.append(f"Message {draft.number}: its content was deleted before it came on record.")
+        elif draft.content is event.content and draft.text is None:
+            self._problems.append(f"Message {draft.number}: it has no text; the record holds what it has.")
+        if offer is None or draft.kind == "deletion":
+            return draft
+        file = self._keep(draft.number, draft.sender, draft.time, offer)
+        if file.missing:
+            self._problems.append(f"Message {draft.number}: the file “{file.name}” is missing: {file.missing}")
+        return draft._replace(file=file)
+
+    def _wanted(self, event: Event, draft: Entry) -> bool:
+        wanted = self._range
+        if wanted.only_event is not None:
+            return wanted.only_event in (event.event_id, draft.target.event_id if draft.target else None)
+        return wanted.since is None or (draft.time or 0) >= wanted.since
+
+    def _entry(self, event: Event, kind: Kind, said: str | None, **more: Any) -> Entry:
+        return Entry(self._count + 1, event.event_id, kind, event.time, self.person(event.sender), said, **more)
+
+    def person(self, user: str) -> Person:
+        """Somebody as they are named in the chat at this point."""
+        return self._presence(user).person
+
+    def _presence(self, user: str) -> _Presence:
+        presence = self._present.get(user)
+        if presence is None:
+            presence = self._present[user] = _Presence(self._people.get(user) or Person(user, user))
+        return presence
+
+    # What was written
+
+    def _message(self, event: Event) -> Entry:
+        relation = mapping(event.content, "m.relates_to")
+        if relation.get("rel_type") == "m.replace" and isinstance(relation.get("event_id"), str):
+            return self._edit(event, relation["event_id"])
+        kind: Kind = "notice" if event.content.get("msgtype") == "m.notice" else "message"
+        thread = text(relation, "event_id") if relation.get("rel_type") == "m.thread" else None
+        # A client without threads shows the fallback as a reply; it answers nothing (Client-Server API, threading).
+        is_fallback = thread is not None and relation.get("is_falling_back") is True
+        answered = None if is_fallback else text(mapping(relation, "m.in_reply_to"), "event_id")
+        return self._entry(
+            event,
+            kind,
+            self._said(event, event.content, is_reply=answered is not None),
+            html=_html(event.content),
+            reply_to=self._quote(answered),
+            thread=self._refer(thread),
+            content=event.content if event.content and not _has_words(event.content) else None,
+        )
+
+    def _edit(self, event: Event, original: str) -> Entry:
+        new = mapping(event.content, "m.new_content")
+        known = self._known.get(original)
+        # Client-Server API, validity of replacement events: only the author edits; clients show no other's.
+        foreign = known is not None and known.sender != event.sender
+        return self._entry(
+            event,
+            "edit",
+            self._said(event, new or event.content, is_reply=False),
+            html=_html(new),
+            target=self._quote(original),
+            reason="not by the author of the message; clients do not show it" if foreign else None,
+        )
+
+    def _said(self, event: Event, content: Mapping[str, Any], *, is_reply: bool) -> str | None:
+        kind, body = content.get("msgtype"), text(content, "body")
+        if kind == "m.location":
+            return words.location(content)
+        if kind == "m.emote":
+            return f"* {self.person(event.sender).name} {body or ''}"
+        if event.type == "m.sticker":
+            return f"Sticker: {body or 'without a name'}"
+        if body is not None and _is_file(content):
+            return "" if text(content, "filename") in (None, body) else body
+        if body is not None and is_reply and body.startswith("> "):
+            return _ORIGINAL_ABOVE.sub("", body, count=1)
+        return body
+
+    def _encrypted(self, event: Event) -> Entry:
+        self._problems.append(f"Message {self._count + 1}: it is encrypted and cannot be read.")
+        return self._entry(event, "message", None, content={"type": event.type})
+
+    def _reaction(self, event: Event) -> Entry:
+        relation = mapping(event.content, "m.relates_to")
+        return self._entry(
+            event, "reaction", None, reaction=text(relation, "key"), target=self._refer(text(relation, "event_id"))
+        )
+
+    def _deletion(self, event: Event) -> Entry:
+        return self._entry(
+            event, "deletion", None, target=self._refer(event.redacts), reason=text(event.content, "reason")
+        )
+
+    # Polls
+
+    def _poll(self, event: Event) -> Entry:
+        said, self._polls[event.event_id] = words.poll(event.content)
+        return self._entry(event, "message", said, content=event.content)
+
+    def _vote(self, event: Event) -> Entry:
+        asked = text(mapping(event.content, "m.relates_to"), "event_id")
+        said = words.vote(event.content, self._polls.get(asked or "", {}))
+        return self._told(event, said, target=self._refer(asked), content=event.content)
+
+    def _poll_end(self, event: Event) -> Entry:
+        asked = text(mapping(event.content, "m.relates_to"), "event_id")
+        return self._told(event, words.poll_end(event.content), target=self._refer(asked))
+
+    # What became of the chat
+
+    def _told(self, event: Event, predicate: str, **more: Any) -> Entry:
+        return self._entry(event, "notice", f"{self.person(event.sender).name} {predicate}", **more)
+
+    def _other(self, event: Event) -> Entry:
+        predicate = words.predicate(event.type, event.content)
+        if predicate is not None:
+            return self._told(event, predicate)
+        return self._told(
+            event,
+            f"sent an event of the type “{event.type}”, which has no words; the record holds its content.",
+            content=event.content,
+        )
+
+    def _rename(self, event: Event) -> Entry:
+        self._title = text(event.content, "name") or DEFAULT_TITLE
+        return self._entry(event, "rename", f"{self.person(event.sender).name} named the chat “{self._title}”.")
+
+    def _chat_settled(self, event: Event) -> Entry | None:
+        before, self._chat = self._chat, event.content
+        changed = words.chat_changed(before, event.content)
+        if changed is None:
+            self._left_out[event.type] += 1
+            return None
+        return self._entry(event, "notice", changed)
+
+    # Who came and went
+
+    def _member(self, event: Event) -> Entry | None:
+        user, membership = event.state_key, text(event.content, "membership")
+        if not user or membership is None or membership not in MEMBERSHIPS:
+            raise ValueError(f"a member event for “{user}” with the membership “{membership}”")
+        presence = self._presence(user)
+        before, called = presence.membership, presence.person.name
+        if membership in ("join", "invite"):
+            self._name(presence, text(event.content, "displayname"))
+        if membership == "join":
+            presence.joins(event.time)
+        else:
+            presence.goes(event.time)
+        presence.membership = membership
+        return self._came_or_went(event, presence, before, called)
+
+    def _came_or_went(self, event: Event, presence: _Presence, before: str, called: str) -> Entry | None:
+        person, reason = presence.person, text(event.content, "reason")
+        own = event.sender == person.matrix
+        if before == presence.membership:
+            if before != "join" or called == person.name:
+                self._left_out["m.room.member, nothing new in it"] += 1
+                return None
+            return self._entry(event, "notice", f"{called} is called {person.name} from here on.", member=person)
+        kind, sentence = MEMBERSHIPS[presence.membership](before, own)
+        said = sentence.format(who=person.name, by=self.person(event.sender).name)
+        return self._entry(event, kind, f"{said} ({reason})" if reason else said, member=person, reason=reason)
+
+    def _name(self, presence: _Presence, name: str | None) -> None:
+        if name and name != presence.person.name:
+            presence.person = presence.person._replace(name=name)
+        if len(presence.names) < MOST_NAMES:
+            presence.names[presence.person.name] = None
+
+    # What one entry has to do with another
+
+    def _refer(self, event_id: str | None) -> Reference | None:
+        if event_id is None:
+            return None
+        known = self._known.get(event_id)
+        return Reference(known.number if known else None, event_id)
+
+    def _quote(self, event_id: str | None) -> Reference | None:
+        reference = self._refer(event_id)
+        if reference and reference.number:
+            self._quoted.add(reference.number)
+        return reference
+
+    def _note(self, entry: Entry) -> None:
+        """Keep what the cover and earlier entries have to say about this one."""
+        self._by_kind[entry.kind] += 1
+        self._ends[1:] = [entry]
+        is_shown = entry.kind in REMARKABLE and not (entry.kind == "edit" and entry.reason)
+        if is_shown and entry.target and entry.target.number:
+            remark = Remark(entry.number, entry.kind, entry.sender.name, entry.reaction)
+            self._remarks.setdefault(entry.target.number, []).append(remark)
+
+    def _report_missing_end(self) -> None:
+        end = self._range.only_event or self._range.last_event
+        if end is not None and not self._found_end:
+            self._problems.append(f"The event {end}, which was to be the end, is not in the history of this chat.")
+
+    def transcript(self) -> Transcript:
+        """Everything about the chat but its entries; whole once `entries` has come to its end."""
+        times = [entry.time for entry in self._ends]
+        return Transcript(
+            account=self._account,
+            title=self._title,
+            participants=tuple(map(_participant, filter(_took_part, self._present.values()))),
+            entries=self._by_kind.total(),
+            first=self._ends[0].number if self._ends else None,
+            last=self._ends[-1].number if self._ends else None,
+            begins=times[0] if times else None,
+            ends=times[-1] if times else None,
+            by_kind=dict(sorted(self._by_kind.items())),
+            left_out=dict(sorted(self._left_out.items())),
+            problems=tuple(self._problems),
+            remarks={number: tuple(remarks) for number, remarks in self._remarks.items()},
+            quoted=frozenset(self._quoted),
+        )
+
+
+def _took_part(presence: _Presence) -> bool:
+    return bool(presence.stays) or presence.membership == "invite" or not presence.names
+
+
+def _participant(presence: _Presence) -> Participant:
+    return Participant(presence.person, tuple(presence.names) or (presence.person.name,), tuple(presence.stays))
+
+
+def _html(content: Mapping[str, Any]) -> str | None:
+    return text(content, "formatted_body") if content.get("format") == "org.matrix.custom.html" else None
+
+
+def _has_words(content: Mapping[str, Any]) -> bool:
+    return text(content, "body") is not None or content.get("msgtype") == "m.location" or _is_file(content)
+
+
+def _is_file(content: Mapping[str, Any]) -> bool:
+    return content.get("msgtype") in FILES or "url" in content or "file" in content
+
+
+def _offer(event: Event) -> Offer | None:
+    """The file of a message, a sticker or an edit, if it has one."""
+    if event.type not in ("m.room.message", "m.sticker"):
+        return None
+    content = mapping(event.content, "m.new_content") or event.content
+    if not _is_file(content):
+        return None
+    encrypted = mapping(content, "file")
+    return Offer(
+        event_id=event.event_id,
+        name=text(content, "filename") or text(content, "body") or "file",
+        mimetype=text(mapping(content, "info"), "mimetype") or "application/octet-stream",
+        mxc=text(content, "url") or text(encrypted, "url"),
+        encrypted=bool(encrypted),
+    )
+
+
+FILES = frozenset({"m.image", "m.file", "m.audio", "m.video"})
+
+REMARKABLE: frozenset[Kind] = frozenset({"edit", "deletion", "reaction"})
+
+Sentence = tuple[Kind, str]
+
+
+def _joined(_: str, own: bool) -> Sentence:
+    return "join", "{who} joined." if own else "{who} was joined by {by}."
+
+
+def _invited(_: str, _own: bool) -> Sentence:
+    return "invite", "{by} invited {who}."
+
+
+def _left(before: str, own: bool) -> Sentence:
+    ways: Mapping[str, tuple[str, str]] = {
+        "invite": ("{who} declined the invitation.", "{by} withdrew the invitation of {who}."),
+        "knock": ("{who} no longer asks to join.", "{by} refused to let {who} join."),
+        "ban": ("{who} is no longer barred.", "{by} no longer bars {who}."),
+    }
+    by_oneself, by_another = ways.get(before, ("{who} left.", "{by} removed {who}."))
+    return "leave", by_oneself if own else by_another
+
+
+MEMBERSHIPS: Mapping[str, Callable[[str, bool], Sentence]] = {
+    "join": _joined,
+    "invite": _invited,
+    "leave": _left,
+    "ban": lambda _before, _own: ("leave", "{by} removed {who} and barred them."),
+    "knock": lambda _before, _own: ("notice", "{who} asks to join."),
+}
+
+COMPOSERS: Mapping[str, Callable[[Composer, Event], Entry | None]] = {
+    "m.room.message": Composer._message,
+    "m.sticker": Composer._message,
+    "m.room.encrypted": Composer._encrypted,
+    "m.reaction": Composer._reaction,
+    "m.room.redaction": Composer._deletion,
+    "m.room.member": Composer._member,
+    "m.room.name": Composer._rename,
+    "org.qwil.chat": Composer._chat_settled,
+    **dict.fromkeys(words.POLL_STARTS, Composer._poll),
+    **dict.fromkeys(words.POLL_VOTES, Composer._vote),
+    **dict.fromkeys(words.POLL_ENDS, Composer._poll_end),
+}

@@ -1,0 +1,92 @@
+"""Reading what a homeserver sent: an event of a room, with nothing believed about its shape.
+
+Any client can put anything into an event's content, so every look into it names the type it expects and gets that
+type or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from bridge.transcript.model import Milliseconds
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_TIME = 253_402_300_799_999
+"""The end of the year 9999, as far as calendars go."""
+
+NOTHING: Mapping[str, Any] = {}
+
+REDACTED_BECAUSE = "redacted_because"
+
+
+class Event(NamedTuple):
+    """The parts of a Matrix event that an export reads."""
+
+    event_id: str
+    type: str
+    sender: str
+    time: Milliseconds | None
+    content: Mapping[str, Any]
+    state_key: str | None
+    redacts: str | None
+    redacted: Mapping[str, Any] | None
+    """The deletion, where the event came without the content that it deleted."""
+
+
+class Unreadable(Exception):
+    """What should be an event is none; the text says what is wrong with it."""
+
+
+def read(raw: Mapping[str, Any] | str) -> Event:
+    """The event in a mapping or in JSON text; raises `Unreadable`."""
+    whole = _parsed(raw) if isinstance(raw, str) else raw
+    if not isinstance(whole, Mapping):
+        raise Unreadable("it is not a JSON object")
+    for field in ("event_id", "type", "sender"):
+        if not isinstance(whole.get(field), str) or not whole[field]:
+            raise Unreadable(f"it has no {field}")
+    content, state_key, unsigned = mapping(whole, "content"), whole.get("state_key"), mapping(whole, "unsigned")
+    return Event(
+        event_id=whole["event_id"],
+        type=whole["type"],
+        sender=whole["sender"],
+        time=_time(whole.get("origin_server_ts")),
+        content=content,
+        state_key=state_key if isinstance(state_key, str) else None,
+        # Room version 11 moved it into the content; older ones have it beside (Client-Server API, m.room.redaction).
+        redacts=text(whole, "redacts") or text(content, "redacts"),
+        redacted=mapping(unsigned, REDACTED_BECAUSE) if REDACTED_BECAUSE in unsigned else None,
+    )
+
+
+def text(content: Mapping[str, Any], key: str) -> str | None:
+    """The string under a key, if it is one."""
+    value = content.get(key)
+    return value if isinstance(value, str) else None
+
+
+def mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object under a key; an empty one if there is none."""
+    value = content.get(key)
+    return value if isinstance(value, dict) else NOTHING
+
+
+def iso(time: Milliseconds | None) -> str | None:
+    """A time as ISO 8601 in UTC, to the millisecond."""
+    if time is None:
+        return None
+    return (EPOCH + timedelta(milliseconds=time)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _parsed(raw: str) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as wrong:
+        raise Unreadable(f"its JSON cannot be read ({wrong})") from wrong
+
+
+def _time(value: Any) -> Milliseconds | None:
+    return value if type(value) is int and 0 <= value <= LAST_TIME else None

@@ -1,0 +1,59 @@
+"""Pictures small enough for a page: decoded under limits and written anew, so that nothing of the sender's bytes
+reaches it. Only pixel formats that Pillow reads itself; SVG is a program and is never opened.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
+
+MOST_PIXELS = 40_000_000
+"""A decoded picture takes 4 bytes a pixel; what claims to be larger is not decoded."""
+
+SIZE = (480, 360)
+"""Pixels of a thumbnail at most."""
+
+DRAWN_AT_ONCE = (960, 720)
+"""What a JPEG is scaled to while it is decoded, where its own size is larger."""
+
+
+class NoPicture(Exception):
+    """A file that is no picture we draw; the text says why."""
+
+
+def thumbnail(path: Path) -> bytes:
+    """The first frame of a picture as a small JPEG without any metadata; raises `NoPicture`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged below, by our own limit
+            with Image.open(path, formats=FORMATS) as picture:
+                return _small(picture)
+    except NoPicture:
+        raise
+    except Exception as wrong:  # Pillow's decoders raise whatever the broken bytes led them into
+        raise NoPicture(f"the picture cannot be decoded ({type(wrong).__name__})") from wrong
+
+
+def _small(picture: Image.Image) -> bytes:
+    if picture.width * picture.height > MOST_PIXELS:
+        raise NoPicture(f"the picture claims {picture.width} × {picture.height} pixels, too many to draw")
+    picture.draft("RGB", DRAWN_AT_ONCE)
+    upright = ImageOps.exif_transpose(picture)
+    upright.thumbnail(SIZE)
+    out = io.BytesIO()
+    _on_white(upright).save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    if picture.mode in ("RGB", "L"):
+        return picture
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    whole = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert("RGB")

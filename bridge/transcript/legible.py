@@ -1,0 +1,106 @@
+"""Text as it may stand on a page: every character drawn, or shown as `[U+202E]` where that cannot or must not be.
+
+A page of evidence must not be turned around by an override, hide anything behind a control character, or fail as a
+whole because one character has no glyph (PDF/A, ISO 19005-3, 6.2.11.8). What was written stays as it was in the
+record; this is about the page alone.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+
+LONGEST_WORD = 80
+"""Letters after which a word may be broken, so that none runs off the page."""
+
+MOST_MARKS = 6
+"""Marks above and below one letter; more would be drawn over the neighbouring lines."""
+
+BREAK = "\u200b"
+
+_LINE_ENDS = re.compile("\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+_MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_TOO_MANY_MARKS = re.compile(f"([{_MARKS}]{{{MOST_MARKS}}})([{_MARKS}]+)")
+# Scripts that are broken anywhere need no help, and a break inside would spoil searching.
+_BREAKS_ITSELF = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff"
+    "\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+)
+_LONG = re.compile(rf"[^\s{BREAK}{_BREAKS_ITSELF}]{{{LONGEST_WORD}}}(?=[^\s{BREAK}{_BREAKS_ITSELF}])")
+
+# Joiners that scripts need, marks of direction that change nothing but neighbours, soft hyphens and breaks.
+_INVISIBLE_BUT_MEANT = frozenset("\u00ad\u034f\u061c\u200b\u200c\u200d\u200e\u200f\u2060")
+_VARIATIONS = frozenset(map(chr, (*range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+_NEVER = frozenset({"Cc", "Cs", "Co", "Cn"})
+# U+202A to U+202E and the isolates turn text around (Unicode Technical Report 36, bidirectional spoofing).
+_TURNS_AROUND = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
+
+def escaped(character: str) -> str:
+    """How a character that cannot be drawn is shown."""
+    return f"[U+{ord(character):04X}]"
+
+
+class Legible:
+    """Makes text legible with given fonts, and knows which characters it let through."""
+
+    def __init__(self, draws: Callable[[str], bool]) -> None:
+        self._draws = draws
+        self._replaced: dict[int, str] = {}
+        self._replaceable: set[str] = set()
+        self.characters: set[str] = set()
+        """Every character seen so far, as it was written."""
+
+    def __call__(self, text: str) -> str:
+        """The text with line feeds as its only controls, nothing invisible and no word too long for a line."""
+        if text.isascii() and text.isprintable() and len(text) <= LONGEST_WORD:
+            return text
+        text = _LINE_ENDS.sub("\n", text)
+        seen = set(text)
+        self._learn(seen - self.characters)
+        if not seen.isdisjoint(self._replaceable):
+            text = text.translate(self._replaced)
+        if not text.isascii():
+            text = _TOO_MANY_MARKS.sub(_mark_by_mark, text)
+        return _LONG.sub(rf"\g<0>{BREAK}", text) if len(text) > LONGEST_WORD else text
+
+    def line(self, text: str) -> str:
+        """The same on one line."""
+        return self(text).replace("\n", " ")
+
+    def refuse(self, characters: Iterable[str]) -> None:
+        """These could not be drawn after all: from here on they are shown by their numbers."""
+        for character in characters:
+            self._replace(character, escaped(character))
+
+    def drawn(self) -> set[str]:
+        """The characters that fonts have to draw: those seen and not replaced, and printable ASCII."""
+        return (self.characters - self._replaceable) | {"a"}
+
+    def _learn(self, characters: set[str]) -> None:
+        self.characters |= characters
+        for character in characters:
+            shown = self._shown(character)
+            if shown != character:
+                self._replace(character, shown)
+
+    def _replace(self, character: str, shown: str) -> None:
+        self._replaced[ord(character)] = shown
+        self._replaceable.add(character)
+
+    def _shown(self, character: str) -> str:
+        if character == "\n" or character in _INVISIBLE_BUT_MEANT:
+            return character
+        category = unicodedata.category(character)
+        if character == "\t" or category == "Zs":
+            return character if category == "Zs" and self._draws(character) else " "
+        if category in _NEVER or character in _TURNS_AROUND:
+            return escaped(character)
+        if self._draws(character):
+            return character
+        return "" if character in _VARIATIONS else escaped(character)
+
+
+def _mark_by_mark(found: re.Match[str]) -> str:
+    return found[1] + "".join(map(escaped, found[2]))

@@ -1,0 +1,356 @@
+"""Lines of the record become what a page shows: the JSON that the template `page.typ` draws.
+
+Everything a person wrote passes through `Legible` here and is only ever a string in that JSON. Volumes are cut at
+a fixed number of entries and letters, so that the same record makes the same volumes.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from bridge.transcript.events import EPOCH
+from bridge.transcript.legible import Legible
+from bridge.transcript.markup import Block, blocks, each_text, paragraphs, plain
+from bridge.transcript.media import thumbnail_path
+from bridge.transcript.model import Kind, Milliseconds, Participant, Remark, Transcript
+from bridge.transcript.record import Line
+
+Page = dict[str, Any]
+"""A volume, a day or an entry as the template reads it."""
+
+ENTRIES = 2000
+"""Entries in a volume: some 300 MiB for the process that draws it."""
+
+SIZE = 3_000_000
+"""Bytes of the record in a volume, where its entries are long."""
+
+QUOTED = 160
+"""Letters quoted of the entry that a reply answers."""
+
+SHOWN_PROBLEMS = 200
+"""Lines of the completeness list that stand on the cover; the manifest has all."""
+
+SHOWN_REMARKS = 40
+"""Reactions named at one message; the record has all."""
+
+_NO_TEXT = {
+    "message": "The content of this message is not on record.",
+    "edit": "The content of this edit is not on record.",
+    "notice": "The content of this notice is not on record.",
+}
+
+_RIGHT_TO_LEFT = frozenset({"R", "AL"})
+_STRONG = frozenset({"L", "R", "AL"})
+
+# The letters of a text tell its language well enough to choose among the Han forms and to shape the rest.
+_LANGUAGES = (
+    ("ja", re.compile("[\u3041-\u30ff]")),
+    ("ko", re.compile("[\uac00-\ud7a3\u1100-\u11ff]")),
+    ("zh", re.compile("[\u3400-\u9fff]")),
+    ("he", re.compile("[\u0590-\u05ff]")),
+    ("ar", re.compile("[\u0600-\u06ff]")),
+    ("hi", re.compile("[\u0900-\u097f]")),
+)
+
+
+class Cut(NamedTuple):
+    """Where one volume's lines lie in the record."""
+
+    start: int
+    length: int
+    """Bytes."""
+
+
+def cuts(path: Path, *, entries: int = ENTRIES, size: int = SIZE) -> Iterator[Cut]:
+    """The record cut into volumes of at most so many entries and bytes, at least one volume and one entry in each."""
+    start, length, count = 0, 0, 0
+    with path.open("rb") as lines:
+        for line in lines:
+            if count and (count >= entries or length + len(line) > size):
+                yield Cut(start, length)
+                start, length, count = start + length, 0, 0
+            length, count = length + len(line), count + 1
+    yield Cut(start, length)
+
+
+class Pages:
+    """Makes the pages of one transcript. Volumes are made in order: a reply quotes what an earlier one held."""
+
+    def __init__(self, transcript: Transcript, folder: Path) -> None:
+        self._transcript = transcript
+        self._folder = folder
+        self._zone = ZoneInfo(transcript.account.timezone)
+        self._badges = {one.person.matrix: one.person.badge for one in transcript.participants}
+        self._quotes: dict[int, tuple[str, str]] = {}
+        self._legible = Legible(lambda _: True)
+
+    def volume(self, lines: Iterable[Line], legible: Legible, *, place: int, of: int) -> Page:
+        """One volume, every text in it made legible."""
+        self._legible = legible
+        return self._whole(map(self.entry, lines), place=place, of=of)
+
+    def _whole(self, entries: Iterable[Page], *, place: int, of: int) -> Page:
+        """One volume: its entries under their days, the first volume with the cover in front."""
+        account, show = self._transcript.account, self._legible.line
+        page: Page = {
+            "title": show(self._transcript.title),
+            "export": show(account.export_id),
+            "handling": show(account.handling),
+            "volume": place,
+            "volumes": of,
+            "days": list(_by_day(entries)),
+        }
+        if place == 1:
+            page["cover"] = self.cover(of)
+        return page
+
+    # The cover
+
+    def cover(self, volumes: int) -> Page:
+        """What the first page says, and who takes part."""
+        shown = self._transcript.problems[:SHOWN_PROBLEMS]
+        more = len(self._transcript.problems) - len(shown)
+        return {
+            "facts": [[label, self._legible.line(value)] for label, value in self._facts(volumes) if value],
+            "problems": [self._legible.line(problem) for problem in shown],
+            "more": f"{more:,} more are listed in manifest.json." if more else "",
+            "participants": [self._participant(one) for one in self._transcript.participants],
+        }
+
+    def _facts(self, volumes: int) -> Iterator[tuple[str, str]]:
+        transcript, account = self._transcript, self._transcript.account
+        yield "Kind of chat", account.kind
+        yield "Organisations", ", ".join(account.organisations)
+        yield "Room", account.room_id
+        yield "Exported by", _named(account.exporter.name, account.exporter.matrix, account.exporter.organisation)
+        yield "Purpose", account.purpose
+        yield "Made on", self._moment(account.made)
+        yield "Range", self._range()
+        yield "Entries", self._counted()
+        yield "From", self._moment(transcript.begins)
+        yield "To", self._moment(transcript.ends)
+        yield "Times are shown in", account.timezone
+        yield "Volumes", str(volumes)
+        yield "Export", account.export_id
+        yield "Made with", account.software
+
+    def _range(self) -> str:
+        wanted = self._transcript.account.range
+        if wanted.only_event:
+            return f"the single message {wanted.only_event} and what was changed about it"
+        parts = [
+            f"from {self._moment(wanted.since)}" if wanted.since is not None else "",
+            f"until {self._moment(wanted.until)}" if wanted.until is not None else "",
+            f"up to and with the event {wanted.last_event}" if wanted.last_event else "",
+        ]
+        return ", ".join(filter(None, parts)) or "the whole chat"
+
+    def _counted(self) -> str:
+        transcript = self._transcript
+        if not transcript.entries:
+            return "none"
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in transcript.by_kind.items())
+        return f"{transcript.entries:,} (numbers {transcript.first:,} to {transcript.last:,}): {kinds}"
+
+    def _participant(self, one: Participant) -> Page:
+        show, person = self._legible.line, one.person
+        return {
+            "who": show(person.name),
+            "also": show(", ".join(name for name in one.names if name != person.name)),
+            "b": person.badge,
+            "org": show(", ".join(filter(None, [person.role, person.job_title, person.organisation]))),
+            "id": show(person.matrix),
+            "stays": [self._stay(*stay) for stay in one.stays] or ["did not join"],
+        }
+
+    def _stay(self, joined: Milliseconds | None, left: Milliseconds | None) -> str:
+        came = self._moment(joined) or "at an unknown time"
+        return f"{came} – {self._moment(left)}" if left is not None else f"since {came}"
+
+    # Entries
+
+    def entry(self, line: Line) -> Page:
+        """One entry as the page shows it; later entries that quote it find it here."""
+        page: Page = {"n": line["number"], "k": line["kind"], **self._when(line["time"])}
+        sender = line["sender"]
+        page["who"] = self._legible.line(sender["name"])
+        page.update(self._written(line) if line["kind"] in WRITTEN else self._told(line))
+        if line["number"] in self._transcript.quoted:
+            self._quotes[line["number"]] = sender["name"], _excerpt(line)
+        return page
+
+    def _when(self, time: str | None) -> Page:
+        if time is None:
+            return {"w": "time unknown", "day": "Time unknown"}
+        local = datetime.fromisoformat(time).astimezone(self._zone)
+        return {"w": f"{local:%H:%M:%S} {_offset(local)}", "day": _day(local)}
+
+    def _written(self, line: Line) -> Page:
+        """A message or an edit: head, quote, body, file, and what later became of it."""
+        sender, page = line["sender"], Page()
+        page["org"] = self._legible.line(sender["organisation"])
+        page["b"] = self._badges.get(sender["matrix"], "")
+        page["body"] = self._body(line)
+        answered = line["reply_to"] or (line.get("target") if line["kind"] == "edit" else None)
+        if answered:
+            page["q"] = self._quote(answered)
+        if line["kind"] == "edit":
+            page["mark"] = f"Edit of {_number(answered)}" + (f" ({line['reason']})" if line.get("reason") else "")
+        elif thread := line.get("thread"):
+            page["mark"] = f"In the thread of {_number(thread)}"
+        if line["file"]:
+            page["f"] = self._file(line["file"])
+        remarks = self._transcript.remarks.get(line["number"])
+        return {**page, "later": self._later(remarks)} if remarks else page
+
+    def _body(self, line: Line) -> list[Block]:
+        html, text = line.get("html"), line["text"]
+        if text is None and not html:
+            return [{"k": "p", "r": [{"t": _NO_TEXT[line["kind"]], "i": 1}]}]
+        found = blocks(html) if html else None
+        body = found or paragraphs(text or "")
+        each_text(body, self._legible)
+        _direct(body)
+        return body
+
+    def _quote(self, reference: Line) -> Page:
+        who, said = self._quotes.get(reference["number"], ("", ""))
+        number = reference["number"] or 0
+        absent = "" if who else f"{reference['event_id']}, which this export does not hold"
+        return {"n": number, "who": self._legible.line(who), "t": isolated(self._legible.line(said or absent))}
+
+    def _file(self, file: Line) -> Page:
+        page: Page = {"name": self._legible.line(file["name"])}
+        if file["path"] is None:
+            return {**page, "missing": self._legible.line(file.get("missing") or "It is missing.")}
+        page["facts"] = f"{file['size']:,} bytes, {self._legible.line(file['mimetype'])}, {file['path']}"
+        page["sha256"] = file["sha256"]
+        small = thumbnail_path(self._folder, Path(file["path"]).name)
+        if small.exists():
+            page["image"] = small.name if small.stat().st_size else ""
+        return page
+
+    def _later(self, remarks: Iterable[Remark]) -> list[Page]:
+        """What was done about an entry afterwards, a line for each kind of thing."""
+        by_kind: dict[Kind, list[str]] = {}
+        for remark in remarks:
+            reaction = f"{self._legible.line(remark.reaction)} " if remark.reaction else ""
+            who = isolated(self._legible.line(remark.who))
+            by_kind.setdefault(remark.kind, []).append(f"{reaction}{who} ({remark.number})")
+        return [{"k": kind, "t": f"{LATER[kind]} {_listed(said)}"} for kind, said in by_kind.items()]
+
+    def _told(self, line: Line) -> Page:
+        """Everything that is one sentence; the names in it are isolated from what stands around them."""
+        tell = TOLD.get(line["kind"])
+        said = self._legible.line(tell(line) if tell else line["text"] or "")
+        names = {self._legible.line(person["name"]) for person in (line["sender"], line.get("member")) if person}
+        for name in names:
+            if name and (kept := isolated(name)) != name:
+                said = said.replace(name, kept)
+        return {"t": said}
+
+    def _moment(self, time: Milliseconds | None) -> str:
+        if time is None:
+            return ""
+        local = (EPOCH + timedelta(milliseconds=time)).astimezone(self._zone)
+        return f"{local:%d} {MONTHS[local.month - 1]} {local:%Y, %H:%M:%S} (UTC{_offset(local)})".lstrip("0")
+
+
+def isolated(text: str) -> str:
+    """The text so that its direction changes nothing around it (UAX #9, isolates); most text needs nothing."""
+    if text.isascii() or _RIGHT_TO_LEFT.isdisjoint(map(unicodedata.bidirectional, text)):
+        return text
+    return f"\u2068{text}\u2069"
+
+
+def _offset(local: datetime) -> str:
+    written = local.strftime("%z")
+    return f"{written[:3]}:{written[3:5]}"
+
+
+def _reacted(line: Line) -> str:
+    reaction = line.get("reaction") or "(with nothing on record)"
+    return f"{line['sender']['name']} reacted {reaction} to {_number(line.get('target'))}."
+
+
+def _listed(said: list[str]) -> str:
+    return ", ".join(said[:SHOWN_REMARKS]) + (" …" if len(said) > SHOWN_REMARKS else "")
+
+
+def _deleted(line: Line) -> str:
+    reason = f" ({line['reason']})" if line.get("reason") else ""
+    return f"{line['sender']['name']} deleted {_number(line.get('target'))}{reason}."
+
+
+def _number(reference: Line | None) -> str:
+    if reference is None:
+        return "an unnamed entry"
+    return str(reference["number"]) if reference["number"] else f"{reference['event_id']}, which is not on record"
+
+
+def _named(name: str, matrix: str, organisation: str) -> str:
+    return f"{name} ({', '.join(filter(None, [matrix, organisation]))})"
+
+
+def _day(local: datetime) -> str:
+    return f"{DAYS[local.weekday()]}, {local.day} {MONTHS[local.month - 1]} {local.year}"
+
+
+def _by_day(entries: Iterable[Page]) -> Iterator[Page]:
+    day: Page | None = None
+    for entry in entries:
+        if day is None or day["day"] != entry["day"]:
+            if day:
+                yield day
+            day = {"day": entry["day"], "entries": []}
+        day["entries"].append(entry)
+    if day:
+        yield day
+
+
+def _excerpt(line: Line) -> str:
+    said = line["text"] or (plain(blocks(line["html"]) or []) if line.get("html") else "")
+    if not said and line["file"]:
+        said = line["file"]["name"]
+    if not said:
+        said = line.get("reaction") or "(no content on record)"
+    return said[:QUOTED] + " …" if len(said) > QUOTED else said
+
+
+def _direct(found: Iterable[Block]) -> None:
+    """Give every paragraph that is not plain left-to-right its direction and language (UAX #9, P2 and P3)."""
+    for block in found:
+        if "r" in block or "t" in block:
+            text = block.get("t") or "".join(run if isinstance(run, str) else run["t"] for run in block["r"])
+            if not text.isascii():
+                block.update(_bearing(text))
+        _direct(block.get("e", ()))
+        for row in block.get("rows", ()):
+            for cell in row:
+                _direct(cell)
+
+
+def _bearing(text: str) -> Block:
+    strong = next((way for way in map(unicodedata.bidirectional, text) if way in _STRONG), "L")
+    bearing: Block = {"d": "rtl"} if strong in _RIGHT_TO_LEFT else {}
+    language = next((code for code, letters in _LANGUAGES if letters.search(text)), None)
+    return {**bearing, "lang": language} if language else bearing
+
+
+WRITTEN = frozenset({"message", "edit"})
+
+TOLD = {"reaction": _reacted, "deletion": _deleted}
+
+LATER: dict[Kind, str] = {"edit": "Edited later by", "deletion": "Deleted later by", "reaction": "Reactions:"}
+
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
