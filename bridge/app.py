@@ -19,6 +19,8 @@ from bridge.direct import Direct
 from bridge.homeserver import Homeserver, Refused
 from bridge.observe import Observer
 from bridge.perform import Performer
+from bridge.plan_words import plan_words
+from bridge.planning import ApplyRoute, Planner
 from bridge.policy_file import PolicySource
 from bridge.receive import Receiver
 from bridge.registration import token_objection
@@ -62,14 +64,22 @@ class Bridge:
         self._observer = Observer(store, bot=bot, server=config.homeserver.server_name)
         self._performer = Performer(homeserver, self._observer)
         self._direct = Direct(self._source, self._observer, self._performer)
+        settings = Settings(config.auto_join, config.spaces.books_with_at_least)
+        self._planner = Planner(
+            source=self._source,
+            store=store,
+            observer=self._observer,
+            settings=settings,
+            removals_wait_above=config.removals_wait_above,
+        )
         self._chats = Chats(
             source=self._source,
             store=store,
             observer=self._observer,
             performer=self._performer,
             direct=self._direct,
-            settings=Settings(config.auto_join, config.spaces.books_with_at_least),
-            removals_wait_above=config.removals_wait_above,
+            settings=settings,
+            planner=self._planner,
         )
         self._commands = Commands(
             source=self._source,
@@ -78,9 +88,15 @@ class Bridge:
             performer=self._performer,
             direct=self._direct,
             message_link=config.message_link,
+            more=plan_words(self._planner, self._performer, self._direct),
         )
         self._receiver = Receiver(store, self.handle, hs_token=config.appservice.hs_token)
         self._settling = asyncio.Lock()
+        self._apply = ApplyRoute(
+            as_token=config.appservice.as_token,
+            settling=lambda: self._settling,
+            apply=lambda expected, by: self._planner.apply(self._performer, self._direct, by=by, expected=expected),
+        )
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -88,6 +104,7 @@ class Bridge:
         async with self._listening():
             await self._ensure_bot()
             await self._observer.load()
+            await self._planner.load()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._receiver.run())
                 tasks.create_task(self._source.watch(self._changed, self._broken))
@@ -147,6 +164,7 @@ class Bridge:
     async def _listening(self) -> AsyncIterator[None]:
         application = web.Application()
         self._receiver.add_routes(application)
+        self._apply.add_routes(application)
         runner = web.AppRunner(application)
         await runner.setup()
         try:

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from bridge.direct import Direct
 from bridge.homeserver import Refused
 from bridge.observe import Observer
 from bridge.perform import Performer
+from bridge.planning import Planner
 from bridge.policy_file import PolicySource
 from bridge.store import EventId, Store, StoredEvent
-from policy.action import Action, Release, Remove, Wait
+from policy.action import Action, Release, Wait
 from policy.decide import decide
 from policy.decision import Decision
 from policy.model import Moment, UserId
 from policy.observation import Room, RoomName, Settings
 from policy.question import Add
 from policy.reach import status
-from policy.reconcile import chat_actions, reconcile
-from policy.rooms import DRAFT, chat_in_room, shown_name, stands_for, stood_for
+from policy.reconcile import chat_actions
+from policy.rooms import DRAFT, chat_in_room, stands_for, stood_for
 from policy.rules.company import current_kind
 from policy.spaces import external_space_actions
 from policy.words import is_command
@@ -46,7 +47,7 @@ class Chats:
         performer: Performer,
         direct: Direct,
         settings: Settings,
-        removals_wait_above: int,
+        planner: Planner,
         clock: Callable[[], Moment] = time.time,
     ) -> None:
         self._source = source
@@ -55,7 +56,7 @@ class Chats:
         self._performer = performer
         self._direct = direct
         self._settings = settings
-        self._removals_wait_above = removals_wait_above
+        self._planner = planner
         self._clock = clock
 
     async def handle(self, event: StoredEvent) -> None:
@@ -79,7 +80,7 @@ class Chats:
             await self._performer.all(
                 action
                 for action in chat_actions(policy, seen, seen.rooms[room], now, self._settings)
-                if not (isinstance(action, Remove) and action.waits)
+                if not self._planner.waits(action)
             )
         seen = self._observer.seen()
         if room in seen.rooms:
@@ -87,20 +88,7 @@ class Chats:
 
     async def settle_all(self) -> None:
         """Make the whole homeserver what the policy says; removals of many wait for an administrator."""
-        actions = list(reconcile(self._source.policy, self._observer.seen(), self._clock(), self._settings))
-        waiting = self.waiting(actions)
-        if waiting:
-            await self._tell_admins(waiting)
-        done = [action for action in actions if action not in waiting]
-        await self._performer.all(done)
-        await self._tell_places(done)
-
-    def waiting(self, actions: Iterable[Action]) -> list[Remove]:
-        """Removals that nobody should be surprised by (EXT-13, and more than the setting at once)."""
-        removals = [action for action in actions if isinstance(action, Remove)]
-        if len(removals) > self._removals_wait_above:
-            return removals
-        return [action for action in removals if action.waits]
+        await self._tell_places(await self._planner.settle(self._performer, self._direct))
 
     async def _bot_moved(self, event: StoredEvent) -> None:
         """The bot enters the rooms made for it and no others."""
@@ -199,20 +187,6 @@ class Chats:
         await self._direct.tell_admins(
             room.home, f"{who} left in the chat “{room.name}” ({room.id}). Its record is kept.", about=event.event_id
         )
-
-    async def _tell_admins(self, waiting: list[Remove]) -> None:
-        policy, now = self._source.policy, self._clock()
-        homes: dict[str, list[str]] = {}
-        for removal in waiting:
-            room = self._observer.room(removal.room)
-            if room is None:
-                continue
-            member = stood_for(policy, room.home, removal.user, now)
-            name = shown_name(policy, member, room.home) if member is not None else removal.user
-            homes.setdefault(room.home, []).append(f"- {name} from “{room.name}”: {removal.reason}")
-        for home, lines in homes.items():
-            text = f"These removals wait for “apply” ({len(lines)}):\n" + "\n".join(lines[:50])
-            await self._direct.tell_admins(home, text, about=f"waiting {hash(tuple(lines))}")
 
     async def _tell_places(self, actions: list[Action]) -> None:
         """Suspended people who cannot return to a chat are told to the admins (CHAT-3)."""

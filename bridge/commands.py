@@ -7,8 +7,9 @@ The bot answers in the direct chat.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -52,6 +53,10 @@ class Asked:
         return any(member.role == "staff" for member in self.memberships)
 
     @property
+    def is_admin(self) -> bool:
+        return any(member.admin for member in self.memberships)
+
+    @property
     def reply_to(self) -> str | None:
         """The event this is a reply to."""
         relation = self.event.content.get("m.relates_to")
@@ -74,6 +79,11 @@ class Word:
     in_chat: bool = False
     """It is about the chat it is written in."""
     staff: bool = False
+    admins: bool = False
+
+    def known_to(self, asked: Asked) -> bool:
+        """May whoever asks use it? Others are told that it is unknown."""
+        return (asked.is_staff or not self.staff) and (asked.is_admin or not self.admins)
 
 
 class Commands:
@@ -88,6 +98,7 @@ class Commands:
         performer: Performer,
         direct: Direct,
         message_link: str,
+        more: Mapping[str, Word] = MappingProxyType({}),
         clock: Callable[[], Moment] = time.time,
     ) -> None:
         self._source = source
@@ -96,6 +107,7 @@ class Commands:
         self._direct = direct
         self._store = store
         self._message_link = message_link
+        self._words = {**WORDS, **more}
         self._clock = clock
 
     async def handle(self, event: StoredEvent) -> None:
@@ -135,8 +147,8 @@ class Commands:
         return (known, text.partition(" ")[2].strip(), room) if known is not None else None
 
     async def _answer(self, name: str, asked: Asked) -> str:
-        word = WORDS.get(name)
-        if word is None or (word.staff and not asked.is_staff and name != "find"):
+        word = self._words.get(name)
+        if word is None or not (word.known_to(asked) or name == "find"):
             return f"I do not know “{name[:40]}”. Write “help” to see what I know."
         if word.in_chat and asked.room is None:
             return f"Write “!{word.usage}” in the chat it is about."
@@ -148,7 +160,7 @@ class Commands:
             return str(refusal)
 
     async def help(self, asked: Asked) -> str:
-        words = [word for word in WORDS.values() if asked.is_staff or not word.staff]
+        words = [word for word in self._words.values() if word.known_to(asked)]
         lines = [f"{'!' if word.in_chat else ''}{word.usage}: {word.does}" for word in words]
         return "Words with “!” are written in the chat they are about, the others here.\n" + "\n".join(lines)
 
