@@ -82,9 +82,10 @@ def _start(policy: Policy, question: StartChat, now: Moment) -> Decision:
 
 
 def _add(policy: Policy, question: Add, now: Moment) -> Decision:
+    kind = current_kind(policy, question.chat)
     if error := take_part.add_error(policy, question, now):
-        return Decision(False, kind=current_kind(policy, question.chat), error=error)
-    decision = _judged(take_part.add_objections(policy, question, now), current_kind(policy, question.chat))
+        return Decision(False, kind=kind, error=error)
+    decision = _judged(take_part.add_objections(policy, question, now), kind)
     if not decision.allowed:
         return decision
     return decision._replace(kind=kind_of(policy, question.chat.organisation, (question.whom,), decision.kind))

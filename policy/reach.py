@@ -26,6 +26,22 @@ def books(policy: Policy, member: Membership, now: Moment) -> frozenset[str]:
     return frozenset().union(*(policy.people[one].books for one in _covered(policy, member.id, now)))
 
 
+def with_several(policy: Policy) -> frozenset[PersonId]:
+    """The memberships whose Matrix ID holds several (INV-12): so few that the others need not be looked up."""
+    found: frozenset[PersonId] | None = policy.memo.get("with_several")
+    if found is None:
+        several = (members for members in policy.accounts.values() if len(members) > 1)
+        found = policy.memo["with_several"] = frozenset(member.id for members in several for member in members)
+    return found
+
+
+def same_person(policy: Policy, member: Membership) -> tuple[Membership, ...]:
+    """The membership and all others of its Matrix ID."""
+    if member.matrix is None or member.id not in with_several(policy):
+        return (member,)
+    return policy.accounts[member.matrix]
+
+
 def _covered(policy: Policy, stand_in: PersonId, now: Moment) -> set[PersonId]:
     """The stand-in and all they cover; covers chain (C for B, B for A) and loops end."""
     reached, waiting = {stand_in}, [stand_in]
@@ -39,7 +55,9 @@ def _covered(policy: Policy, stand_in: PersonId, now: Moment) -> set[PersonId]:
 
 def share_book(policy: Policy, one: Membership, other: Membership, now: Moment) -> bool:
     """A common book, and between two clients one that lets clients see each other (BOOK-2, BOOK-8)."""
-    ours, theirs = books(policy, one, now), books(policy, other, now)
+    ours, theirs = one.books, other.books
+    if one.id in policy.stand_ins or other.id in policy.stand_ins:
+        ours, theirs = books(policy, one, now), books(policy, other, now)
     if one.role == "client" and other.role == "client" and policy.closed_books:
         return any((one.organisation, book) not in policy.closed_books for book in ours & theirs)
     return not ours.isdisjoint(theirs)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from policy.decision import Kind, Objection
 from policy.model import Membership, Moment, PersonId, Policy
 from policy.question import Chat
-from policy.reach import linked, status
+from policy.reach import linked, same_person, status, with_several
 
 EXT_3 = Objection("EXT-3", "Clients cannot be invited to external chats.")
 EXT_4 = Objection(
@@ -47,23 +47,24 @@ def had_client(policy: Policy, chat: Chat) -> bool:
 
 def counts_as_client(policy: Policy, member: Membership, taking_part: set[str], now: Moment) -> bool:
     """A client, or one whose Matrix ID is a client of an organisation that takes part in the chat."""
-    if member.role == "client":
-        return True
-    if member.matrix is None or len(memberships := policy.accounts.get(member.matrix, ())) < 2:
-        return False
-    return any(
+    return member.role == "client" or any(
         other.role == "client" and other.organisation in taking_part and status(other, now) != "left"
-        for other in memberships
+        for other in same_person(policy, member)
     )
 
 
-def mixed(policy: Policy, organisation: str, people: Iterable[PersonId], now: Moment) -> bool:
+def any_client(policy: Policy, members: Collection[Membership], taking_part: set[str], now: Moment) -> bool:
+    """Does one of them count as a client?"""
+    if "client" in [member.role for member in members]:
+        return True
+    several = with_several(policy)
+    return any(counts_as_client(policy, member, taking_part, now) for member in members if member.id in several)
+
+
+def mixed(policy: Policy, organisation: str, members: Collection[Membership], now: Moment) -> bool:
     """Would these people make an external chat with somebody in it who counts as a client?"""
-    members = [policy.people[person] for person in people]
-    taking_part = {organisation}.union(member.organisation for member in members)
-    if len(taking_part) == 1:
-        return False
-    return any(counts_as_client(policy, member, taking_part, now) for member in members)
+    taking_part = {organisation, *[member.organisation for member in members]}
+    return len(taking_part) > 1 and any_client(policy, members, taking_part, now)
 
 
 def stranger_objections(policy: Policy, organisation: str, member: Membership) -> Iterator[Objection]:
@@ -75,10 +76,10 @@ def stranger_objections(policy: Policy, organisation: str, member: Membership) -
 
 def apart_objections(policy: Policy, chat: Chat, now: Moment) -> Iterator[Objection]:
     """After a change of networks or roles, people who may no longer meet can only leave (EXT-13)."""
-    home, people = chat.organisation, policy.people
-    organisations = {people[person].organisation for person in chat.participants}
-    organisations.discard(home)
-    if not organisations:
+    home = chat.organisation
+    members = [policy.people[person] for person in chat.participants]
+    organisations = {member.organisation for member in members}
+    if organisations == {home}:
         return
     if not all(linked(policy, home, other) for other in organisations):
         yield Objection(
@@ -86,7 +87,7 @@ def apart_objections(policy: Policy, chat: Chat, now: Moment) -> Iterator[Object
             "This chat holds people of organisations that no longer share a network. You can only leave it; "
             "start a new chat with those you may still reach.",
         )
-    if mixed(policy, home, chat.participants, now):
+    if mixed(policy, home, members, now):
         yield EXT_3
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from policy.decision import Objection
 from policy.model import Membership, Moment, Policy
 from policy.question import StartChat
-from policy.reach import acquainted, linked
+from policy.reach import acquainted, linked, present, same_person
 from policy.rules.company import CHAT_10, EXT_3, kind_of, limit_objections, mixed, stranger_objections
 from policy.rules.person import actor_objections, name_for, target_objections
 from policy.rules.see import no_common_book
@@ -15,9 +15,8 @@ from policy.rules.see import no_common_book
 
 def others(policy: Policy, question: StartChat) -> tuple[Membership, ...]:
     """Everybody named but the asker, each once; naming oneself counts for nothing."""
-    who = policy.people[question.who]
-    named = [policy.people[person] for person in dict.fromkeys(question.people)]
-    return tuple(member for member in named if member.id != who.id and (member.matrix or "") != who.matrix)
+    own = {member.id for member in same_person(policy, policy.people[question.who])}
+    return tuple([policy.people[person] for person in dict.fromkeys(question.people) if person not in own])
 
 
 def objections(policy: Policy, question: StartChat, now: Moment) -> Iterator[Objection]:
@@ -29,18 +28,19 @@ def objections(policy: Policy, question: StartChat, now: Moment) -> Iterator[Obj
     if not people:
         yield Objection("CHAT-7", "A new chat needs at least one other participant. Name somebody to talk to.")
     for whom in people:
-        if acquainted(policy, who, whom, now):
-            yield from target_objections(policy, who, whom, now)
-        else:
+        if not acquainted(policy, who, whom, now):
             yield from _unreachable(policy, who, whom, now)
-    everybody = (who.id, *(member.id for member in people))
+        elif not present(whom, now):
+            yield from target_objections(policy, who, whom, now)
+    everybody = (who, *people)
     if mixed(policy, who.organisation, everybody, now):
         yield EXT_3
-    if question.staff_only and any(policy.people[person].role == "client" for person in everybody):
+    if question.staff_only and any(member.role == "client" for member in everybody):
         yield CHAT_10
     if len(everybody) > policy.organisations[who.organisation].max_participants:
-        kind = kind_of(policy, who.organisation, everybody)
-        yield from limit_objections(policy, who.organisation, everybody, kind, now)
+        ids = tuple(member.id for member in everybody)
+        kind = kind_of(policy, who.organisation, ids)
+        yield from limit_objections(policy, who.organisation, ids, kind, now)
 
 
 def _unreachable(policy: Policy, who: Membership, whom: Membership, now: Moment) -> Iterator[Objection]:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from policy.decision import Objection
 from policy.model import Membership, Moment, PersonId, Policy
 from policy.question import Add, BarClients, Chat, Enter, Leave, Remove, Rename, Send
-from policy.reach import acquainted, linked, status
+from policy.reach import acquainted, linked, same_person, status, with_several
 from policy.rules.company import (
     CHAT_10,
     EXT_3,
     EXT_4,
+    any_client,
     apart_objections,
     counts_as_client,
     current_kind,
@@ -51,9 +52,9 @@ def present_in(policy: Policy, person: PersonId, chat: Chat) -> bool:
     """In the chat already, also by another membership of the same Matrix ID."""
     if person in chat.participants:
         return True
-    matrix = policy.people[person].matrix
-    memberships = policy.accounts.get(matrix, ()) if matrix else ()
-    return len(memberships) > 1 and any(other.id in chat.participants for other in memberships)
+    if person not in with_several(policy):
+        return False
+    return any(other.id in chat.participants for other in same_person(policy, policy.people[person]))
 
 
 def _in(question: Add | Remove) -> bool:
@@ -117,16 +118,14 @@ def _from_outside(policy: Policy, whom: Membership, chat: Chat, now: Moment) -> 
     together = _taking_part(policy, whom, chat)
     if counts_as_client(policy, whom, together, now):
         yield EXT_3
-    members = (policy.people[one] for one in chat.participants)
-    if whom.role == "staff" and (
-        had_client(policy, chat) or any(counts_as_client(policy, member, together, now) for member in members)
-    ):
+    members = [policy.people[one] for one in chat.participants]
+    if whom.role == "staff" and (had_client(policy, chat) or any_client(policy, members, together, now)):
         yield EXT_4
 
 
 def _taking_part(policy: Policy, whom: Membership, chat: Chat) -> set[str]:
-    organisations = (policy.people[one].organisation for one in chat.participants)
-    return {chat.organisation, whom.organisation, *organisations}
+    organisations = {policy.people[one].organisation for one in chat.participants}
+    return organisations | {chat.organisation, whom.organisation}
 
 
 def enter_objections(policy: Policy, question: Enter, now: Moment) -> Iterator[Objection]:
