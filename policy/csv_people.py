@@ -60,7 +60,7 @@ def sheet_from_csv(file: str, data: bytes, notes: Notebook) -> Generator[None, N
     for mark, text in MARKS.items():
         if data.startswith(mark):
             return _tear(sheet, Place(file, 1, 1), f"this {text}", notes)
-    delimiter = _delimiter(data)
+    delimiter = delimiter_of(data)
     rows = csv.reader(chain.from_iterable(_lines(data)), delimiter=delimiter, strict=True)
     try:
         yield from _fill(sheet, rows, notes)
@@ -155,7 +155,7 @@ def _tear(sheet: CsvSheet, place: Place, text: str, notes: Notebook) -> CsvSheet
     return sheet
 
 
-def _delimiter(data: bytes) -> str:
+def delimiter_of(data: bytes) -> str:
     """Comma or semicolon, whichever the headings have more of."""
     head = data[:PIECE].split(b"\n", 1)[0]
     return ";" if head.count(b";") > head.count(b",") else ","

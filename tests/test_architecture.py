@@ -21,6 +21,7 @@ PURE = {
 ALSO = {
     "policy.yaml_nodes": {"ruamel"},
     "policy.parse": {"ruamel"},
+    "policy.edit_yaml": {"ruamel"},
     "policy.synapse_module": {"synapse", "twisted", "logging", "time"},
 }
 """Edges: what each touches besides."""
