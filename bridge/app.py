@@ -12,6 +12,7 @@ from typing import NoReturn
 from aiohttp import web
 from mautrix.api import Method, Path, SynapseAdminPath
 
+from bridge.catch_up import CatchUp
 from bridge.chats import Chats
 from bridge.commands import Commands
 from bridge.config import Config
@@ -91,8 +92,10 @@ class Bridge:
             more=plan_words(self._planner, self._performer, self._direct),
         )
         self._receiver = Receiver(store, self.handle, hs_token=config.appservice.hs_token)
+        self._catch_up = CatchUp(store, homeserver, bot=bot, arrived=self._receiver.wake)
         self._settling = asyncio.Lock()
         self._apply = ApplyRoute(
+            source=self._source,
             as_token=config.appservice.as_token,
             settling=lambda: self._settling,
             apply=lambda expected, by: self._planner.apply(self._performer, self._direct, by=by, expected=expected),
@@ -107,6 +110,7 @@ class Bridge:
             await self._planner.load()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._receiver.run())
+                tasks.create_task(self._catch_up.run())
                 tasks.create_task(self._source.watch(self._changed, self._broken))
                 tasks.create_task(self._keep_time())
 
@@ -114,7 +118,7 @@ class Bridge:
         """One event from the record: what it changed is noted, then whoever it concerns acts."""
         async with self._settling:
             if event.state_key is not None:
-                self._observer.note(event.room_id, event.type, event.state_key, event.content, event.sender)
+                await self._observer.refresh(event.room_id, event.type, event.state_key)
             await self._chats.handle(event)
             await self._commands.handle(event)
 

@@ -17,13 +17,15 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from contextlib import nullcontext, suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from bridge.config import Config
     from policy.ask import Outcome
     from policy.mistake import Mistakes
     from policy.model import Policy
+
+Result = TypeVar("Result")
 
 GOOD, BAD, NO_QUESTION = 0, 1, 2
 INTERRUPTED, NOBODY_READS = 130, 141
@@ -416,6 +418,70 @@ def _config(path: Path) -> Config:
         raise Failure(f"{path} has mistakes:\n{error}") from error
 
 
+# What is to be done on the homeserver
+
+
+def _plan_arguments(parser: ArgumentParser) -> None:
+    _config_argument(parser)
+    parser.add_argument("--policy", metavar="CANDIDATE", type=Path, help="plan this policy as if it were in place")
+    parser.add_argument("--json", action="store_true", help="print the plan as one JSON object")
+
+
+def _plan(asked: Namespace) -> int:
+    from bridge.planning import CHANGES, NOTHING, as_data, plan_from_record, said
+
+    config = _config(asked.config)
+    found = _with_the_record(plan_from_record(config, asked.policy))
+    if isinstance(found, list):
+        raise _mistaken(asked.policy or config.policy, found)
+    if asked.json:
+        _print_json(as_data(found))
+    else:
+        _print_each(said(found), sys.stdout)
+    return CHANGES if found.plan.steps or found.changes else NOTHING
+
+
+def _apply_arguments(parser: ArgumentParser) -> None:
+    _config_argument(parser)
+    parser.add_argument("--plan", metavar="HASH", help="do exactly the plan of that name, as qwil plan printed it")
+    parser.add_argument("--json", action="store_true", help="print what was done as one JSON object")
+
+
+def _apply(asked: Namespace) -> int:
+    from getpass import getuser
+
+    from bridge.planning import Stopped, apply_from_outside, report
+
+    try:
+        answer = _with_the_record(apply_from_outside(_config(asked.config), asked.plan, f"operator {getuser()}"))
+    except Stopped as stopped:
+        raise Failure(str(stopped)) from stopped
+    if asked.json:
+        _print_json(answer)
+    else:
+        _print_each(report(answer), sys.stdout)
+    status: int = answer["status"]
+    return status
+
+
+def _with_the_record(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run what needs the database, and say plainly where it cannot be had."""
+    import asyncio
+
+    from bridge.store import StoreRefused, StoreUnavailable
+
+    try:
+        return asyncio.run(work)
+    except (StoreRefused, StoreUnavailable) as away:
+        raise Failure(str(away)) from away
+
+
+def _mistaken(path: Path, mistakes: Sequence[object]) -> Failure:
+    _print_each(mistakes, sys.stderr)
+    number = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "a mistake"
+    return Failure(f"the policy has {number}, see above: nothing follows from it until qwil check {path} finds none")
+
+
 def _demo_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="end after the tour instead of staying up")
     parser.add_argument("--policy", metavar="POLICY", type=Path, help="try your own policy, without the tour")
@@ -525,6 +591,24 @@ COMMANDS = (
         "  qwil test policy.yaml\n\nexit status: 0 all as expected, 1 not",
         _test_arguments,
         _test,
+    ),
+    Command(
+        "plan",
+        "list what is to be done on the homeserver so that it is what the policy says, and what waits for apply",
+        "  qwil plan -c config.yaml\n  qwil plan -c config.yaml --policy policy.next.yaml\n"
+        "\nexit status: 0 nothing to do, 2 changes, 1 the plan cannot be made",
+        _plan_arguments,
+        _plan,
+        extra="bridge",
+    ),
+    Command(
+        "apply",
+        "do what qwil plan lists, also what waits; the policy's own tests come first",
+        "  qwil apply -c config.yaml\n  qwil apply -c config.yaml --plan 0123456789abcdef\n"
+        "\nexit status: 0 done, 1 some actions failed or nothing could be done, 3 the world moved since the plan",
+        _apply_arguments,
+        _apply,
+        extra="bridge",
     ),
     Command(
         "bench",

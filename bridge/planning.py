@@ -8,6 +8,7 @@ long as it works, storing what the homeserver sends meanwhile for the next bridg
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -30,11 +31,11 @@ from bridge.receive import Receiver
 from bridge.store import Store, StoredEvent
 from policy.action import Action, Remove, Withdraw
 from policy.ask import Outcome, run_tests
-from policy.changes import Change, changes
-from policy.mistake import Mistakes
+from policy.changes import Change, changes, fingerprint
+from policy.mistake import Mistake
 from policy.model import Moment, Policy, UserId
 from policy.observation import Settings
-from policy.plan import Plan, Seat, Step, as_json, lines, plan, waits
+from policy.plan import Plan, Seat, as_json, lines, plan, waits
 
 APPLY = "/_qwil/v1/apply"
 WAITING = "waiting:"
@@ -42,6 +43,9 @@ TOLD = "waiting-told:"
 
 FOLLOW_UPS = 3
 """Rounds after an apply for what follows from it, such as a space that lists one chat less."""
+
+TAKING_UP = (0.2, 0.3, 0.5, 1, 1, 2)
+"""Seconds between looks whether the bridge has taken up a policy that was just saved."""
 
 LONGEST_NOTICE = 50
 """Lines of a notice to administrators."""
@@ -252,8 +256,14 @@ class ApplyRoute:
     """Where the command line asks a running bridge to apply; it proves itself with the bridge's own token."""
 
     def __init__(
-        self, *, as_token: str, settling: Callable[[], Use], apply: Callable[[str | None, str], Awaitable[Applied]]
+        self,
+        *,
+        source: HasPolicy,
+        as_token: str,
+        settling: Callable[[], Use],
+        apply: Callable[[str | None, str], Awaitable[Applied]],
     ) -> None:
+        self._source = source
         self._as_token = as_token.encode()
         self._settling = settling
         self._apply = apply
@@ -263,10 +273,13 @@ class ApplyRoute:
         app.router.add_post(APPLY, self._answer)
 
     async def _answer(self, request: web.Request) -> web.Response:
+        """409 while the bridge has not read the policy that the asker has."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(errors="replace"), self._as_token):
             return web.json_response({"error": "This is not the bridge's as_token."}, status=403)
         asked = await request.json()
+        if asked.get("policy") != fingerprint(self._source.policy):
+            return web.json_response({"error": "The bridge has not taken this policy up yet."}, status=409)
         async with self._settling():
             return web.json_response(
                 await _outcome(self._apply(asked.get("plan"), str(asked.get("by", "an operator"))))
@@ -301,12 +314,12 @@ class _Given(NamedTuple):
     policy: Policy
 
 
-async def plan_from_record(config: Config, candidate: Path | None = None) -> Planned | Mistakes:
+async def plan_from_record(config: Config, candidate: Path | None = None) -> Planned | list[Mistake]:
     """The plan of the policy in place, or of a candidate as if it were; the mistakes where it is no policy."""
     current = load(config.policy)
     chosen = current if candidate is None else load(candidate, None if isinstance(current, tuple) else current)
     if isinstance(chosen, tuple):
-        return chosen
+        return list(chosen)
     store = await Store.open(config.database)
     try:
         planner = await _planner(config, store, await observed(config, store), _Given(chosen))
@@ -337,8 +350,15 @@ async def _planner(config: Config, store: Store, observer: Observer, source: Has
 
 async def apply_from_outside(config: Config, expected: str | None, by: str) -> dict[str, Any]:
     """Have the bridge apply, or do it in its place where it does not run; `status` is the exit status."""
+    policy = load(config.policy)
+    if isinstance(policy, tuple):
+        raise Stopped(
+            f"Nothing was done: the policy has mistakes ({len(policy)}), the first is {policy[0]}. "
+            f"qwil check {config.policy} finds them all."
+        )
+    asked = {"plan": expected, "by": by, "policy": fingerprint(policy)}
     for address in _addresses(config):
-        answer = await _ask_bridge(address, config, {"plan": expected, "by": by})
+        answer = await _ask_bridge(address, config, asked)
         if answer is not None:
             return answer
     return await _apply_alone(config, expected, by)
@@ -355,27 +375,32 @@ async def _ask_bridge(address: str, config: Config, asked: Mapping[str, Any]) ->
     """The running bridge's answer; None where nobody listens."""
     headers = {"Authorization": f"Bearer {config.appservice.as_token}"}
     timeout = aiohttp.ClientTimeout(total=None, connect=10)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(address + APPLY, json=asked, headers=headers) as answer,
-        ):
-            if answer.status != 200:
-                raise Stopped(
-                    f"Nothing was done: what listens on {address} is not the bridge of this configuration "
-                    f"(HTTP {answer.status})."
-                )
-            said: dict[str, Any] = json.loads(await answer.text())
-            return said
-    except aiohttp.ClientConnectorError:
-        return None
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+        for pause in (*TAKING_UP, None):
+            try:
+                async with session.post(address + APPLY, json=asked) as answer:
+                    if answer.status == 200:
+                        said: dict[str, Any] = json.loads(await answer.text())
+                        return said
+                    status = answer.status
+            except aiohttp.ClientConnectorError:
+                return None
+            if status != 409 or pause is None:
+                break
+            await asyncio.sleep(pause)
+    if status == 409:
+        raise Stopped(
+            f"Nothing was done: the bridge on {address} has another policy in force than {config.policy}. "
+            "Its log says why."
+        )
+    raise Stopped(
+        f"Nothing was done: what listens on {address} is not the bridge of this configuration (HTTP {status})."
+    )
 
 
 async def _apply_alone(config: Config, expected: str | None, by: str) -> dict[str, Any]:
     source = PolicySource(config.policy)
     source.load()
-    if not source.policy.organisations:
-        raise Stopped(f"Nothing was done: {config.policy.name} is no good policy. qwil check says what is wrong.")
     store = await Store.open(config.database)
     try:
         async with _in_place_of_the_bridge(config, store), Homeserver(config) as homeserver:
@@ -411,6 +436,15 @@ async def _in_place_of_the_bridge(config: Config, store: Store) -> AsyncIterator
         await runner.cleanup()
 
 
+def as_data(planned: Planned) -> dict[str, Any]:
+    """What `qwil plan --json` prints."""
+    return {
+        **as_json(planned.plan),
+        "changes": [change._asdict() for change in planned.changes],
+        "failing": [outcome.expectation.name for outcome in planned.failing],
+    }
+
+
 def said(planned: Planned) -> list[str]:
     """What `qwil plan` prints."""
     text = []
@@ -421,12 +455,20 @@ def said(planned: Planned) -> list[str]:
         f"Test not met, apply will refuse: {outcome.expectation.where}: {outcome.expectation.name}"
         for outcome in planned.failing
     ]
-    if not planned.plan.steps:
-        text.append("Nothing is to be done on the homeserver.")
-    text.append(f"Plan {planned.plan.hash}: {_counted(planned.plan.steps)}")
-    return text
+    steps = planned.plan.steps
+    if not steps:
+        return [*text, "Nothing is to be done on the homeserver."]
+    changes = "1 change" if len(steps) == 1 else f"{len(steps)} changes"
+    return [*text, f"Plan {planned.plan.hash}: {changes}, {len(planned.plan.waiting)} of them waiting for apply."]
 
 
-def _counted(steps: Collection[Step]) -> str:
-    waiting = sum(step.waits for step in steps)
-    return f"{len(steps)} {'change' if len(steps) == 1 else 'changes'}, of which {waiting} wait for apply."
+def report(answer: Mapping[str, Any]) -> list[str]:
+    """What `qwil apply` prints."""
+    steps = answer["plan"]["steps"] if "plan" in answer else []
+    listed = [f"- {step['text']}" for step in steps]
+    if "error" in answer:
+        return [answer["error"], *listed]
+    if not steps:
+        return ["Nothing is to be done on the homeserver."]
+    failed = [f"Not done: {text}: {reason}" for text, reason in answer["failed"]]
+    return [*listed, *failed, f"Plan {answer['plan']['hash']}: {len(steps) - len(failed)} of {len(steps)} done."]
