@@ -1,15 +1,18 @@
 """The policy file on disk, kept in memory: read again within moments of a change, swapped in whole, or not at all.
 
 An edge: it opens files, knows the time and has a thread of its own. Reading goes in small steps with pauses between, so
-that the program it runs in can serve people meanwhile. Nothing here knows Synapse; the bridge watches with it as well.
+that the program it runs in can serve people meanwhile. Nothing here knows Synapse.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
+from time import perf_counter
 from typing import NamedTuple, TypeVar
 
 from policy.mistake import Mistake, Mistakes, Place
@@ -24,8 +27,15 @@ logger = logging.getLogger(__name__)
 EVERY = 0.5
 """Seconds between two looks at the files."""
 
+_WORK = 0.0015
 _PAUSE = 0.001
-"""Seconds in which others run after each step of about as long."""
+"""Seconds in which others run after so much work."""
+
+_LARGE = 10_000
+"""From so many memberships on, it shows when they are thrown away, or searched for garbage, all at once."""
+
+
+_PIECES = 500
 
 
 class Loaded(NamedTuple):
@@ -41,22 +51,24 @@ _Stamp = tuple[int, int, int] | None
 class PolicyFile:
     """The policy in a file, and the last good one while the file has mistakes.
 
-    `policy` may be read from any thread, at any time; None means that there never was a good one. `prepare` readies a
-    new policy for use, in steps like those of `index_steps`; `told` is called with the result of every load. Both run
-    in the thread that loads.
+    `policy` is what decides, None if there never was a good one; `searchable` is the newest that is indexed for
+    searching, moments behind where a policy is large. Both may be read from any thread, at any time. `prepare` readies
+    a policy before it is in force, in steps like those of `index_steps`; `told` is called with the result of every
+    load. Both are called in the thread that loads.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        prepare: Callable[[Policy], Iterator[None]] = index_steps,
+        prepare: Callable[[Policy], Iterator[None]] = lambda _: iter(()),
         told: Callable[[Loaded], None] = lambda _: None,
     ) -> None:
         # Whoever sets up logging after this file was imported has silenced it by default.
         logger.disabled = False
         self.path = path
         self.policy: Policy | None = None
+        self.searchable: Policy | None = None
         self._prepare = prepare
         self._told = told
         self._stamps: dict[Path, _Stamp] = {}
@@ -93,10 +105,15 @@ class PolicyFile:
         # Stamped before it is read: a change while it is being read is then seen at the next look.
         self._stamps = {self.path: _stamp(self.path)}
         loaded = self._read(pause)
+        before = self.searchable
         if loaded.policy is not None:
             self.policy = loaded.policy
         _log(self.path, loaded, kept=self.policy is not None)
         self._told(loaded)
+        if loaded.policy is not None:
+            self._run(_whole(index_steps(loaded.policy)), pause)
+            self.searchable = loaded.policy
+            self._clear_away(before, loaded.policy, pause)
         return loaded
 
     def _read(self, pause: float) -> Loaded:
@@ -105,8 +122,7 @@ class PolicyFile:
         except OSError as error:
             mistake = Mistake(Place(self.path.name, 1, 1), f"the file cannot be read: {error.strerror}")
             return Loaded(None, (mistake,))
-        steps = parse_steps(text, self._beside, name=self.path.name, before=self.policy)
-        parsed = self._run(steps, pause)
+        parsed = self._run(parse_steps(text, self._beside, name=self.path.name, before=self.policy), pause)
         if not isinstance(parsed, Policy):
             return Loaded(None, parsed)
         self._run(_whole(self._prepare(parsed)), pause)
@@ -119,14 +135,33 @@ class PolicyFile:
         return path.read_bytes()
 
     def _run(self, steps: Generator[None, None, T], pause: float) -> T:
+        rested = perf_counter()
         while True:
             try:
                 next(steps)
             except StopIteration as end:
                 result: T = end.value
                 return result
-            if pause:
+            if pause and perf_counter() - rested > _WORK:
                 self._end.wait(pause)
+                rested = perf_counter()
+
+    def _clear_away(self, old: Policy | None, new: Policy, pause: float) -> None:
+        """Throw the old policy away in pieces, and keep the collector of garbage from reading through the new one."""
+        if len(new.people) >= _LARGE:
+            gc.freeze()
+        if old is None or len(old.people) < _LARGE:
+            return
+        # Held one by one, they outlive what holds them together, and go in their turn.
+        pieces = [*_parts(_parts(old.memo.values())), *old.people.values()]
+        del old
+        while pieces:
+            del pieces[-_PIECES:]
+            self._end.wait(pause)
+
+
+def _parts(wholes: Iterable[object]) -> list[object]:
+    return list(chain.from_iterable(gc.get_referents(whole) for whole in wholes))
 
 
 def _whole(steps: Iterator[None]) -> Generator[None, None, None]:

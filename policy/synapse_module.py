@@ -45,14 +45,13 @@ from policy.judge import (
     refused,
     with_profile,
 )
-from policy.model import Moment, Policy, UserId
+from policy.model import Membership, Moment, Policy, UserId
 from policy.profiles import badge_named, media_id
 from policy.question import Search
 from policy.reach import reach
 from policy.room import Attempt, Room, room_of, user_ids
 from policy.room_events import MAILED, PUBLISHED
 from policy.rooms import DRAFT, shown_name
-from policy.search import index_steps
 from policy.template import ROOM_VERSION
 
 if TYPE_CHECKING:
@@ -145,8 +144,7 @@ class PolicyModule:
         self._mail_without_us, members.do_3pid_invite = members.do_3pid_invite, self.do_3pid_invite
 
     def _prepared(self, policy: Policy) -> Iterator[None]:
-        yield from index_steps(policy)
-        yield from spanning_steps(policy, self._server)
+        return spanning_steps(policy, self._server)
 
     def _refuse_forced_encryption(self) -> None:
         """Synapse would put m.room.encryption into every new room, we refuse it, and no room could be made."""
@@ -356,7 +354,7 @@ class PolicyModule:
         with self._closed(f"a people search by {viewer}"):
             if viewer == self._settings.bot:
                 return dict(await self._search_without_us(viewer, words, limit))
-            found = _found(self._policy(), UserId(viewer), words, limit + 1, time.time())
+            found = _found(self._policy(), self._searchable(), UserId(viewer), words, limit + 1, time.time())
             people = list(found.items())[:limit]
             pictures = await self._pictures([user for user, _ in people])
             results = [
@@ -380,6 +378,10 @@ class PolicyModule:
         if (policy := self._file.policy) is None:
             raise _error(_NO_POLICY)
         return policy
+
+    def _searchable(self) -> Policy:
+        """The policy in force, or the one before it until a large one is indexed."""
+        return self._file.searchable or self._policy()
 
     def _ignored(self, policy: Policy, user: UserId) -> bool:
         return self._settings.unlisted_accounts == "ignore" and user not in policy.accounts
@@ -434,18 +436,32 @@ def _same(attempt: Attempt, made: Attempt) -> bool:
     return bool(attempt.content == made.content)
 
 
-def _found(policy: Policy, viewer: UserId, words: str, limit: int, now: Moment) -> dict[UserId, str]:
+def _found(policy: Policy, indexed: Policy, viewer: UserId, words: str, limit: int, now: Moment) -> dict[UserId, str]:
     """Whom somebody finds with all their memberships, each Matrix ID once with the name it is shown under."""
     found: dict[UserId, str] = {}
     for member in policy.accounts.get(viewer, ()):
-        exact = policy.accounts.get(UserId(words.strip()), ())
-        people = [other for other in exact if reach(policy, member, other, now)]
-        answer = decide(policy, Search(member.id, words, limit + _WITHOUT_ACCOUNT), now)
-        people += [policy.people[one.person] for one in answer.people or ()]
-        for other in people:
+        for other in (*_bearing(policy, member, words, now), *_searched(policy, indexed, member, words, limit, now)):
             if other.matrix and other.matrix != viewer:
                 found.setdefault(other.matrix, shown_name(policy, other, member.organisation))
     return found
+
+
+def _bearing(policy: Policy, viewer: Membership, words: str, now: Moment) -> list[Membership]:
+    """Whoever bears exactly this Matrix ID, where the viewer reaches them."""
+    return [other for other in policy.accounts.get(UserId(words.strip()), ()) if reach(policy, viewer, other, now)]
+
+
+def _searched(
+    policy: Policy, indexed: Policy, viewer: Membership, words: str, limit: int, now: Moment
+) -> Iterator[Membership]:
+    """What the search finds; where it is that of a policy no longer in force, only whom the viewer reaches now."""
+    if viewer.id not in indexed.people:
+        return
+    answer = decide(indexed, Search(viewer.id, words, limit + _WITHOUT_ACCOUNT), now)
+    for one in answer.people or ():
+        other = policy.people.get(one.person)
+        if other is not None and (indexed is policy or reach(policy, viewer, other, now)):
+            yield other
 
 
 def _reaches(policy: Policy, viewer: UserId, whom: UserId, now: Moment) -> bool:
