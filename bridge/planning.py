@@ -47,6 +47,9 @@ FOLLOW_UPS = 3
 TAKING_UP = (0.2, 0.3, 0.5, 1, 1, 2)
 """Seconds between looks whether the bridge has taken up a policy that was just saved."""
 
+ON_RECORD = (0.1, 0.2, 0.5, 1, 2, 4, 8)
+"""Seconds between looks whether the homeserver has sent what was done."""
+
 LONGEST_NOTICE = 50
 """Lines of a notice to administrators."""
 
@@ -109,6 +112,11 @@ class Planner:
         self._planned_for: Policy | None = None
         self._held: frozenset[Seat] = frozenset()
         self._waited: frozenset[Seat] = frozenset()
+
+    @property
+    def policy(self) -> Policy:
+        """The one it plans for."""
+        return self._source.policy
 
     async def load(self) -> None:
         """Remember what waited when the bridge last ran."""
@@ -408,9 +416,26 @@ async def _apply_alone(config: Config, expected: str | None, by: str) -> dict[st
             performer = Performer(homeserver, observer)
             direct = Direct(source, observer, performer)
             planner = await _planner(config, store, observer, source)
-            return await _outcome(planner.apply(performer, direct, by=by, expected=expected))
+            answer = await _outcome(planner.apply(performer, direct, by=by, expected=expected))
+            await _until_on_record(config, store, planner)
+            return answer
     finally:
         await store.close()
+
+
+async def _until_on_record(config: Config, store: Store, done: Planner) -> None:
+    """What was done is done again by whoever does not find it on record: wait for the homeserver to send it."""
+    known = done.plan().hash
+    for pause in ON_RECORD:
+        recorded = await _planner(config, store, await observed(config, store), _Given(done.policy))
+        if recorded.plan().hash == known:
+            return
+        await asyncio.sleep(pause)
+    log.warning(
+        "The homeserver has not sent to %s what was done: the record lacks it until the bridge runs. "
+        "Is its registration in homeserver.yaml?",
+        config.appservice.address,
+    )
 
 
 @asynccontextmanager

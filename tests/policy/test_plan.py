@@ -17,7 +17,8 @@ def policy(
     *, network: str = "network: trust", statuses: dict[str, str] | None = None, limit: int = 100, extra: str = ""
 ) -> Policy:
     parents = "\n".join(
-        f'      {name}: {{name: "Parent {name}", role: client, email: {name}@hill.example, matrix: "@{name}:school.test",'
+        f'      {name}: {{name: "Parent {name}", role: client, email: {name}@hill.example,'
+        f' matrix: "@{name}:school.test",'
         f" status: {(statuses or {}).get(name, 'active')}}}"
         for name in PARENTS
     )

@@ -1,0 +1,550 @@
+"""What is planned from the record is applied once, exactly, and by one process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from bridge import config as configuration
+from bridge import planning
+from bridge.cli import main
+from bridge.config import Config
+from bridge.direct import Direct
+from bridge.homeserver import Homeserver
+from bridge.observe import Observer
+from bridge.perform import Performer
+from bridge.planning import Applied, ApplyRoute, Moved, Planner, Stopped, apply_from_outside, plan_from_record
+from bridge.policy_file import load
+from bridge.store import NewEvent, Store
+from policy.model import Policy, UserId
+from policy.observation import Settings
+
+BOT = "@qwil:school.test"
+PARENTS = [f"p{number:02}" for number in range(12)]
+
+
+def policy_text(*, network: str = "network: trust", left: tuple[str, ...] = (), tests: str = "") -> str:
+    parents = "\n".join(
+        f'      {name}: {{name: "Parent {name}", role: client, email: {name}@hill.example,'
+        f' matrix: "@{name}:school.test",'
+        f" status: {'left' if name in left else 'active'}}}"
+        for name in PARENTS
+    )
+    return f"""
+networks: {{trust: {{name: Trust}}}}
+organisations:
+  hill:
+    name: Hill School
+    network: trust
+    mobile: optional
+    people:
+      head: {{name: Ada Head, role: staff, admin: system, email: head@hill.example, matrix: "@head:school.test"}}
+      kim: {{name: Kim Teacher, role: staff, email: kim@hill.example, matrix: "@kim:school.test"}}
+{parents}
+    books:
+      year-1: {{name: Year 1, members: [kim, {", ".join(PARENTS)}]}}
+  river:
+    name: River School
+    {network}
+    mobile: optional
+    people:
+      ode: {{name: Ben Ode, role: staff, admin: system, email: ode@river.example, matrix: "@ode:school.test"}}
+    books: {{}}
+{tests}
+"""
+
+
+UNMET = """
+tests:
+  - {name: clients reach the head, ask: {do: start_chat, who: hill/p00, with: [hill/head]}, allowed: true}
+"""
+
+
+class FakeHomeserver:
+    """Says yes to everything but what it was told to refuse, and keeps what it was asked."""
+
+    def __init__(self, bridge: str) -> None:
+        self.bridge = bridge
+        """Where events are sent to while a bridge listens there."""
+        self.asked: list[tuple[str, str, Any]] = []
+        self.refuses: tuple[str, str] | None = None
+        self._rooms = itertools.count()
+
+    def changes(self) -> list[tuple[str, str, Any]]:
+        """What changed something; a look changes nothing."""
+        return [each for each in self.asked if each[0] != "GET"]
+
+    def kicks(self) -> list[str]:
+        """Whoever was taken out of a chat; the rooms made here are direct chats and spaces."""
+        return [body["user_id"] for _, path, body in self.asked if path.endswith("/kick") and "!made" not in path]
+
+    def said(self) -> list[str]:
+        return [body["body"] for _, path, body in self.asked if "/send/m.room.message/" in path]
+
+    async def answer(self, request: web.Request) -> web.Response:
+        raw = await request.read()
+        body = json.loads(raw) if request.content_type == "application/json" and raw else None
+        self.asked.append((request.method, request.path, body))
+        if self.refuses and self.refuses[0] in request.path and self.refuses[1] in str(body):
+            return web.json_response(
+                {"errcode": "M_FORBIDDEN", "error": "The power levels do not allow it."}, status=403
+            )
+        made = f"!made{next(self._rooms)}:school.test"
+        await self._send(list(events_of(request.path, body or {}, request.query.get("user_id", BOT), made)))
+        if request.path.endswith("/createRoom"):
+            return web.json_response({"room_id": made})
+        if request.path.endswith("/upload"):
+            return web.json_response({"content_uri": f"mxc://school.test/{len(self.asked)}"})
+        return web.json_response({"event_id": f"$sent{len(self.asked)}"})
+
+    async def _send(self, events: list[NewEvent]) -> None:
+        url = f"{self.bridge}/_matrix/app/v1/transactions/{len(self.asked)}"
+        headers = {"Authorization": "Bearer hs-secret"}
+        with suppress(aiohttp.ClientConnectorError):
+            async with aiohttp.ClientSession() as session:
+                whole = {"events": [json.loads(each.json) for each in events]}
+                await session.put(url, json=whole, headers=headers)
+
+
+def events_of(path: str, body: dict[str, Any], user: str, made: str) -> Iterator[NewEvent]:
+    """What a homeserver sends to the bridge after it did what was asked of it."""
+    parts = path.split("/")
+    if path.endswith("/createRoom"):
+        yield event(made, "m.room.create", {}, sender=user)
+        yield event(made, "m.room.member", {"membership": "join"}, key=user)
+        yield event(made, "m.room.name", {"name": body.get("name", "")})
+        for one in body["initial_state"]:
+            yield event(made, one["type"], one["content"], key=one["state_key"])
+    elif "/join/" in path:
+        yield event(parts[-1], "m.room.member", {"membership": "join"}, key=user)
+    elif path.endswith(("/invite", "/kick")):
+        membership = "invite" if path.endswith("/invite") else "leave"
+        yield event(parts[-2], "m.room.member", {"membership": membership}, key=body["user_id"])
+    elif "/state/" in path:
+        at = parts.index("state")
+        yield event(parts[at - 1], parts[at + 1], body, key="".join(parts[at + 2 :]), sender=user)
+
+
+@asynccontextmanager
+async def serving(application: web.Application, port: int) -> AsyncIterator[None]:
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def free_port() -> int:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port: int = chosen.getsockname()[1]
+        return port
+
+
+numbers = itertools.count()
+
+
+def event(room: str, kind: str, content: dict[str, Any], key: str | None = "", sender: str = BOT) -> NewEvent:
+    name = f"$event{next(numbers)}"
+    whole = {"event_id": name, "room_id": room, "sender": sender, "type": kind, "state_key": key, "content": content}
+    return NewEvent(name, room, sender, kind, key, 1_700_000_000_000, None, json.dumps(whole))
+
+
+def chat(room: str, title: str, *inside: str, kind: str) -> Iterator[NewEvent]:
+    yield event(room, "m.room.create", {}, sender=f"@{inside[0]}:school.test")
+    yield event(room, "m.room.member", {"membership": "join"}, key=BOT)
+    for name in inside:
+        yield event(room, "m.room.member", {"membership": "join", "displayname": name}, key=f"@{name}:school.test")
+    content = {"organisation": "hill", "kind": kind, "draft": False, "staff_only": False}
+    yield event(room, "org.qwil.chat", content)
+    yield event(room, "m.room.name", {"name": title})
+
+
+class School:
+    """A school whose record is filled and whose homeserver keeps what it is asked."""
+
+    def __init__(self, folder: Path, database: str, homeserver: FakeHomeserver, config: Config) -> None:
+        self.folder, self.database, self.homeserver, self.config = folder, database, homeserver, config
+
+    def save(self, text: str) -> Policy:
+        self.config.policy.write_text(text)
+        policy = load(self.config.policy)
+        assert isinstance(policy, Policy), policy
+        return policy
+
+    async def record(self, *rooms: Iterator[NewEvent]) -> None:
+        store = await Store.open(self.config.database)
+        for events in rooms:
+            await store.receive(f"transaction{next(numbers)}", list(events), received=0)
+        await store.close()
+
+
+@pytest.fixture
+async def school(tmp_path: Path, database: str) -> AsyncIterator[School]:
+    port, bridge = free_port(), free_port()
+    homeserver = FakeHomeserver(f"http://127.0.0.1:{bridge}")
+    text = f"""
+homeserver: {{address: "http://127.0.0.1:{port}", server_name: school.test}}
+appservice: {{port: {bridge}, address: "http://127.0.0.1:{bridge}", as_token: as-secret, hs_token: hs-secret}}
+database: {json.dumps(database)}
+"""
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", homeserver.answer)
+    async with serving(application, port):
+        made = School(tmp_path, database, homeserver, configuration.load(file))
+        made.save(policy_text())
+        await made.record(
+            chat("!all:school.test", "Everybody", "kim", *PARENTS, kind="client"),
+            chat("!fest:school.test", "Festival", "head", "ode", kind="external"),
+        )
+        yield made
+
+
+class Source:
+    """A policy in force that a test can change."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+
+class Parts:
+    """The parts of a bridge that plan and apply need."""
+
+    def __init__(self, school: School, store: Store, homeserver: Homeserver) -> None:
+        self.store = store
+        self.source = Source(school.save(policy_text()))
+        self.observer = Observer(store, bot=UserId(BOT), server="school.test")
+        self.performer = Performer(homeserver, self.observer)
+        self.direct = Direct(self.source, self.observer, self.performer)  # type: ignore[arg-type]
+        self.planner = self.planner_above(10)
+
+    def planner_above(self, above: int) -> Planner:
+        return Planner(
+            source=self.source,
+            store=self.store,
+            observer=self.observer,
+            settings=Settings(True, 50),
+            removals_wait_above=above,
+        )
+
+    async def settle(self) -> None:
+        await self.planner.settle(self.performer, self.direct)
+
+    async def apply(self, **named: Any) -> Applied:
+        return await self.planner.apply(self.performer, self.direct, by="a test", **named)
+
+
+@pytest.fixture
+async def parts(school: School) -> AsyncIterator[Parts]:
+    store = await Store.open(school.config.database)
+    try:
+        async with Homeserver(school.config) as homeserver:
+            made = Parts(school, store, homeserver)
+            await made.observer.load()
+            await made.planner.load()
+            yield made
+    finally:
+        await store.close()
+
+
+async def test_a_plan_asks_the_homeserver_nothing(school: School) -> None:
+    planned = await plan_from_record(school.config)
+
+    assert not isinstance(planned, list)
+    assert planned.plan.steps
+    assert school.homeserver.asked == []
+
+
+async def test_after_an_apply_a_second_one_does_nothing(school: School, parts: Parts) -> None:
+    first = await parts.apply()
+    asked = len(school.homeserver.changes())
+    second = await parts.apply()
+
+    assert first.plan.steps
+    assert first.failed == ()
+    assert second.plan.steps == ()
+    assert len(school.homeserver.changes()) == asked
+
+
+async def test_a_homeserver_that_is_as_the_policy_says_is_asked_nothing(school: School, parts: Parts) -> None:
+    await parts.settle()
+    asked = len(school.homeserver.asked)
+
+    await parts.settle()
+
+    assert len(school.homeserver.asked) == asked
+
+
+async def test_drift_is_shown_and_put_right(school: School, parts: Parts) -> None:
+    await parts.settle()
+    levels = parts.observer.rooms["!all:school.test"].power_levels
+    parts.observer.note("!all:school.test", "m.room.power_levels", "", {**levels, "invite": 100}, UserId(BOT))
+
+    drifted = parts.planner.plan()
+    await parts.settle()
+
+    assert [step.text for step in drifted.steps] == [
+        "the rights in “Everybody” of Hill School are set: its staff may remove people (PART-7)"
+    ]
+    assert parts.planner.plan().steps == ()
+
+
+async def test_whoever_leaves_the_network_stays_until_apply_and_the_admins_are_told_once(
+    school: School, parts: Parts
+) -> None:
+    await parts.settle()
+    parts.source.policy = school.save(policy_text(network=""))
+
+    await parts.settle()
+    await parts.settle()
+    kicked_before = school.homeserver.kicks()
+    await parts.apply()
+
+    assert kicked_before == []
+    assert school.homeserver.kicks() == ["@ode:school.test"]
+    told = [text for text in school.homeserver.said() if "wait for “apply” (1)" in text]
+    assert len(told) == 1
+    assert "Ben Ode (River School) is removed from “Festival” of Hill School" in told[0]
+    assert "The removals that waited were applied by a test (1)." in school.homeserver.said()
+
+
+async def test_what_a_plan_shows_as_waiting_is_what_the_bridge_leaves_undone(school: School, parts: Parts) -> None:
+    await parts.settle()
+    parts.source.policy = school.save(policy_text(left=tuple(PARENTS[:11])))
+
+    await parts.settle()
+    shown = {step.action.user for step in parts.planner.plan().waiting}  # type: ignore[union-attr]
+
+    assert shown == {f"@{name}:school.test" for name in PARENTS[:11]}
+    assert school.homeserver.kicks() == []
+    assert not [step for step in parts.planner.plan().steps if not step.waits]
+
+
+async def test_who_waits_waits_after_a_restart_too_also_when_fewer_than_the_setting_are_left(
+    school: School, parts: Parts
+) -> None:
+    parts.source.policy = school.save(policy_text(left=tuple(PARENTS[:11])))
+    await parts.settle()
+    for name in PARENTS[:3]:
+        parts.observer.note(
+            "!all:school.test", "m.room.member", f"@{name}:school.test", {"membership": "leave"}, UserId(BOT)
+        )
+
+    parts.planner = parts.planner_above(10)
+    await parts.planner.load()
+    await parts.settle()
+
+    assert school.homeserver.kicks() == []
+    assert len(parts.planner.plan().waiting) == 8
+
+
+async def test_removals_that_are_not_due_any_more_are_told_too(school: School, parts: Parts) -> None:
+    parts.source.policy = school.save(policy_text(network=""))
+    await parts.settle()
+    parts.source.policy = school.save(policy_text())
+
+    await parts.settle()
+
+    assert "The removals that waited for “apply” are not due any more." in school.homeserver.said()
+    assert parts.planner.plan().waiting == ()
+
+
+async def test_a_plan_that_is_out_of_date_is_refused_and_nothing_is_done(school: School, parts: Parts) -> None:
+    await parts.settle()
+    parts.source.policy = school.save(policy_text(left=("p00",)))
+    old = parts.planner.plan()
+    parts.source.policy = school.save(policy_text(left=("p00", "p01")))
+    asked = len(school.homeserver.asked)
+
+    with pytest.raises(Moved) as moved:
+        await parts.apply(expected=old.hash)
+
+    assert len(school.homeserver.asked) == asked
+    assert {step.action.user for step in moved.value.plan.steps if step.section == "removals"} == {  # type: ignore[union-attr]
+        "@p00:school.test",
+        "@p01:school.test",
+    }
+
+
+async def test_the_policys_own_tests_stop_an_apply(school: School, parts: Parts) -> None:
+    parts.source.policy = school.save(policy_text(tests=UNMET))
+
+    with pytest.raises(Stopped, match="clients reach the head"):
+        await parts.apply()
+
+    assert school.homeserver.asked == []
+
+
+async def test_one_failed_action_stops_none_of_the_others(school: School, parts: Parts) -> None:
+    await parts.settle()
+    parts.source.policy = school.save(policy_text(left=("p00", "p01", "p02")))
+    school.homeserver.refuses = ("/kick", "@p01:")
+
+    applied = await parts.apply()
+
+    assert school.homeserver.kicks().count("@p02:school.test") == 1
+    assert applied.failed == (
+        (
+            "Parent p01 is removed from “Everybody” of Hill School: The membership of Hill School has ended. (USR-2)",
+            "The power levels do not allow it.",
+        ),
+    )
+    school.homeserver.refuses = None
+    again = await parts.apply()
+    assert [step.action.user for step in again.plan.steps if step.section == "removals"] == ["@p01:school.test"]  # type: ignore[union-attr]
+
+
+async def test_administrators_apply_for_their_own_organisation_only(school: School, parts: Parts) -> None:
+    await parts.apply(organisations={"river"})
+
+    named = {path.rpartition("/")[2] for method, path, _ in school.homeserver.asked if "/_synapse/admin/" in path}
+    assert named == {"@ode:school.test"}
+    assert {step.organisations for step in parts.planner.plan().steps} == {frozenset({"hill"})}
+
+
+async def test_an_apply_is_in_the_audit_with_who_and_what(parts: Parts) -> None:
+    applied = await parts.apply()
+
+    entry = (await parts.store.audit_entries())[-1]
+
+    assert (entry.who, entry.what) == ("a test", "apply")
+    assert json.loads(entry.details)["plan"] == applied.plan.hash
+
+
+async def test_without_a_policy_nothing_is_planned(parts: Parts) -> None:
+    parts.source.policy = Policy()
+
+    assert parts.planner.plan().steps == ()
+
+
+async def test_the_operator_applies_in_place_of_a_bridge_that_does_not_run(school: School) -> None:
+    planned = await plan_from_record(school.config)
+    assert not isinstance(planned, list)
+
+    answer = await apply_from_outside(school.config, planned.plan.hash, "an operator")
+    afterwards = await plan_from_record(school.config)
+
+    assert answer["status"] == 0
+    assert answer["plan"]["hash"] == planned.plan.hash
+    assert not isinstance(afterwards, list)
+    assert afterwards.plan.steps == ()
+
+
+@asynccontextmanager
+async def bridge_running(
+    school: School, policy: Policy, apply: Callable[[str | None, str], Awaitable[Applied]]
+) -> AsyncIterator[None]:
+    application = web.Application()
+    route = ApplyRoute(source=Source(policy), as_token="as-secret", settling=asyncio.Lock, apply=apply)
+    route.add_routes(application)
+    async with serving(application, school.config.appservice.port):
+        yield
+
+
+async def test_the_operator_asks_the_bridge_where_it_runs_and_does_nothing_besides(
+    school: School, parts: Parts
+) -> None:
+    async def apply(expected: str | None, by: str) -> Applied:
+        return await parts.planner.apply(parts.performer, parts.direct, by=by, expected=expected)
+
+    async with bridge_running(school, parts.source.policy, apply):
+        moved = await apply_from_outside(school.config, "0000000000000000", "an operator")
+        untouched = len(school.homeserver.asked)
+        done = await apply_from_outside(school.config, None, "an operator")
+
+    assert (moved["status"], untouched) == (3, 0)
+    assert done["status"] == 0
+    assert (await parts.store.audit_entries())[-1].who == "an operator"
+
+
+async def test_a_bridge_that_has_another_policy_in_force_is_not_asked_to_apply_it(
+    school: School, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def apply(expected: str | None, by: str) -> Applied:
+        raise AssertionError("this is the wrong policy")
+
+    monkeypatch.setattr(planning, "TAKING_UP", (0.0, 0.0))
+    before = parts.source.policy
+    school.save(policy_text(left=("p00",)))
+
+    async with bridge_running(school, before, apply):
+        with pytest.raises(Stopped, match="another policy in force"):
+            await apply_from_outside(school.config, None, "an operator")
+
+
+async def test_whoever_has_not_the_bridges_token_cannot_apply(school: School, parts: Parts) -> None:
+    async def apply(expected: str | None, by: str) -> Applied:
+        raise AssertionError("nobody may get here")
+
+    stranger = configuration.parse(
+        school.config.file.read_text().replace("as-secret", "another-secret"), school.config.file
+    )
+
+    async with bridge_running(school, parts.source.policy, apply):
+        with pytest.raises(Stopped, match="HTTP 403"):
+            await apply_from_outside(stranger, None, "a stranger")
+
+
+async def cli(*words: str) -> int:
+    """The program, which has a loop of its own."""
+    return await asyncio.to_thread(main, list(words))
+
+
+async def test_the_exit_status_of_plan_and_apply_say_what_came_of_them(
+    school: School, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(school.config.file)
+
+    assert await cli("plan", "-c", config, "--json") == 2
+    planned = json.loads(capsys.readouterr().out)
+    assert await cli("apply", "-c", config, "--plan", "0" * 16) == 3
+    assert "Something has changed since that plan" in capsys.readouterr().out
+    assert await cli("apply", "-c", config, "--plan", planned["hash"]) == 0
+    capsys.readouterr()
+
+    asked = len(school.homeserver.changes())
+    assert await cli("plan", "-c", config) == 0
+    assert capsys.readouterr().out == "Nothing is to be done on the homeserver.\n"
+    assert await cli("apply", "-c", config) == 0
+    assert len(school.homeserver.changes()) == asked
+
+
+async def test_a_candidate_is_planned_before_it_is_in_place(school: School, capsys: pytest.CaptureFixture[str]) -> None:
+    candidate = school.folder / "next.yaml"
+    candidate.write_text(policy_text(left=("p00",)))
+
+    assert await cli("plan", "-c", str(school.config.file), "--policy", str(candidate)) == 2
+
+    said = capsys.readouterr().out
+    assert "- Parent p00 (hill/p00): status active → left" in said
+    assert "- Parent p00 is removed from “Everybody” of Hill School" in said
+
+
+async def test_a_candidate_with_mistakes_and_unmet_tests_is_told(
+    school: School, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidate = school.folder / "next.yaml"
+    candidate.write_text(policy_text().replace("role: staff", "role: stuff", 1))
+
+    assert await cli("plan", "-c", str(school.config.file), "--policy", str(candidate)) == 1
+    assert 'unknown role "stuff"' in capsys.readouterr().err
+
+    school.save(policy_text(tests=UNMET))
+    assert await cli("plan", "-c", str(school.config.file)) == 2
+    assert "Test not met, apply will refuse" in capsys.readouterr().out
+    assert await cli("apply", "-c", str(school.config.file)) == 1
+    assert school.homeserver.asked == []
