@@ -22,6 +22,7 @@ from bridge.transcript.compose import Composer
 from bridge.transcript.fonts import Fonts
 from bridge.transcript.media import Fetch, Shelf
 from bridge.transcript.model import Account, Person, Transcript
+from bridge.transcript.pages import ENTRIES
 from bridge.transcript.render_pdf import TIME_LIMIT, Press, Progress
 
 Events = Callable[[], Iterable[Mapping[str, Any] | str]]
@@ -59,6 +60,8 @@ class Settings:
     """Volumes drawn at the same time, some 300 MiB each."""
     time_limit: float = TIME_LIMIT
     """Seconds that one volume may take."""
+    volume_entries: int = ENTRIES
+    """Entries in one PDF."""
     rsmf: bool = False
     """Whether the export holds an RSMF file, too."""
 
@@ -84,9 +87,7 @@ def export(
     work.mkdir(parents=True, exist_ok=True)
     with _alone(work):
         transcript = write_record(account, events(), people, fetch, work)
-        drawn = Press(work, settings.fonts, workers=settings.workers, time_limit=settings.time_limit).draw(
-            transcript, progress=progress
-        )
+        drawn = _press(work, settings).draw(transcript, progress=progress)
         unfinished = _emptied(work / "unfinished")
         volumes = _place_volumes(drawn.volumes, unfinished)
         _fill(unfinished, work, transcript, settings, volumes, drawn.problems)
@@ -115,6 +116,16 @@ def _alone(work: Path) -> Iterator[None]:
         except BlockingIOError:
             raise UnderWay("This export is being made just now.") from None
         yield
+
+
+def _press(work: Path, settings: Settings) -> Press:
+    return Press(
+        work,
+        settings.fonts,
+        workers=settings.workers,
+        time_limit=settings.time_limit,
+        entries=settings.volume_entries,
+    )
 
 
 def _place_volumes(drawn: Iterable[Path], folder: Path) -> list[str]:

@@ -156,7 +156,9 @@ def _ranges(font: bytes) -> Iterator[tuple[int, int]]:
     start = struct.unpack_from(">I", font, 12)[0] if font[:4] == b"ttcf" else 0
     tables = struct.unpack_from(">H", font, start + 4)[0]
     records = (struct.unpack_from(">4sIII", font, start + 12 + 16 * place) for place in range(tables))
-    cmap: int = next(offset for tag, _, offset, _ in records if tag == b"cmap")
+    cmap: int | None = next((offset for tag, _, offset, _ in records if tag == b"cmap"), None)
+    if cmap is None:
+        return
     count = struct.unpack_from(">H", font, cmap + 2)[0]
     offsets = {cmap + struct.unpack_from(">HHI", font, cmap + 4 + 8 * place)[2] for place in range(count)}
     formats = {struct.unpack_from(">H", font, offset)[0]: offset for offset in sorted(offsets)}

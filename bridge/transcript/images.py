@@ -35,6 +35,8 @@ def thumbnail(path: Path) -> bytes:
                 return _small(picture)
     except NoPicture:
         raise
+    except Image.DecompressionBombError:
+        raise NoPicture("the picture claims too many pixels to draw") from None
     except Exception as wrong:  # Pillow's decoders raise whatever the broken bytes led them into
         raise NoPicture(f"the picture cannot be decoded ({type(wrong).__name__})") from wrong
 
@@ -46,7 +48,9 @@ def _small(picture: Image.Image) -> bytes:
     upright = ImageOps.exif_transpose(picture)
     upright.thumbnail(SIZE)
     out = io.BytesIO()
-    _on_white(upright).save(out, "JPEG", quality=80)
+    drawn = _on_white(upright)
+    drawn.info.clear()  # Pillow would write a comment of the sender's into the new file
+    drawn.save(out, "JPEG", quality=80)
     return out.getvalue()
 
 

@@ -24,7 +24,7 @@ DEEPEST = 6
 MOST_OPEN = 100
 """Blocks open inside each other; the specification lets clients stop there, too."""
 
-MOST_TAGS = 5000
+MOST_TAGS = 1500
 """A message with more is shown by its plain text: the parser's time grows faster than their number."""
 
 STYLES: Mapping[str, tuple[str, Any]] = {

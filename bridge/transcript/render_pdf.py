@@ -27,7 +27,7 @@ from bridge.transcript import draw, record
 from bridge.transcript.fonts import Family, Fonts
 from bridge.transcript.legible import Legible, escaped
 from bridge.transcript.model import Transcript
-from bridge.transcript.pages import Cut, Page, Pages, cuts
+from bridge.transcript.pages import ENTRIES, Cut, Page, Pages, cuts
 
 PDF_A = ("a-3b",)
 """PDF/A-3b, tagged: A-3a and UA-1 make typst write text in a way that some readers cannot search."""
@@ -74,11 +74,14 @@ class Sheet:
 class Press:
     """Draws volumes in a work folder that holds the record, the thumbnails and the volumes drawn before."""
 
-    def __init__(self, folder: Path, fonts: Fonts, *, workers: int = 2, time_limit: float = TIME_LIMIT) -> None:
+    def __init__(
+        self, folder: Path, fonts: Fonts, *, workers: int = 2, time_limit: float = TIME_LIMIT, entries: int = ENTRIES
+    ) -> None:
         self._folder = folder
         self._fonts = fonts
         self._workers = workers
         self._time_limit = time_limit
+        self._entries = entries
         self._volumes = folder / "volumes"
         self._volumes.mkdir(exist_ok=True)
 
@@ -86,7 +89,7 @@ class Press:
         """All volumes; those drawn before from the same input are kept. Raises `DrawingFailed` when even a plain
         PDF without the entries that stop it cannot be made.
         """
-        places = list(cuts(self._folder / record.NAME))
+        places = list(cuts(self._folder / record.NAME, entries=self._entries))
         done: list[tuple[Path, tuple[str, ...]]] = []
         with ThreadPoolExecutor(self._workers) as pool:
             for drawn in _a_few_ahead(pool, self._printed, self._sheets(transcript, places), ahead=self._workers):

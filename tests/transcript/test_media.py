@@ -1,0 +1,191 @@
+"""Shared files: fetched once, kept under names that harm nobody, and listed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bridge.transcript import images
+from bridge.transcript.compose import Offer
+from bridge.transcript.images import NoPicture, thumbnail
+from bridge.transcript.media import Shelf, harmless, safe_name
+from tests.transcript.room import PAT, PEOPLE, START, Room, picture
+
+
+def offer(
+    name: str = "plan.pdf", mimetype: str = "application/pdf", mxc: str | None = None, event: str = "$abc"
+) -> Offer:
+    return Offer(event, name, mimetype, mxc, encrypted=False)
+
+
+def index(folder: Path) -> list[list[str]]:
+    return list(csv.reader(io.StringIO((folder / "index.csv").read_text(encoding="utf-8-sig"))))
+
+
+def test_a_file_is_kept_with_its_size_and_hash(tmp_path: Path) -> None:
+    room = Room()
+    room.uploads["mxc://h/1"] = b"x" * 5000
+    shelf = Shelf(tmp_path, room.fetch)
+
+    file = shelf.keep(7, PEOPLE[PAT], START, offer(mxc="mxc://h/1"))
+    shelf.close()
+
+    assert (file.path, file.size, file.sha256) == (
+        "media/000007-abc.pdf",
+        5000,
+        hashlib.sha256(b"x" * 5000).hexdigest(),
+    )
+    assert (tmp_path / "media/000007-abc.pdf").read_bytes() == b"x" * 5000
+    assert index(tmp_path)[1][:4] == ["7", "2026-11-24T09:00:00.000Z", "Pat Chan (@pat:hillside.example)", "plan.pdf"]
+
+
+def test_the_same_upload_shared_twice_is_one_file_and_two_lines(tmp_path: Path) -> None:
+    room = Room()
+    room.uploads["mxc://h/1"] = b"x"
+    shelf = Shelf(tmp_path, room.fetch)
+
+    first = shelf.keep(1, PEOPLE[PAT], START, offer(mxc="mxc://h/1"))
+    second = shelf.keep(2, PEOPLE[PAT], START, offer("again.pdf", mxc="mxc://h/1", event="$def"))
+    shelf.close()
+
+    assert (second.name, second.path) == ("again.pdf", first.path)
+    assert room.fetched == ["mxc://h/1"]
+    assert [row[0] for row in index(tmp_path)] == ["number", "1", "2"]
+
+
+def test_a_file_that_is_lost_says_why(tmp_path: Path) -> None:
+    room = Room()
+    shelf = Shelf(tmp_path, room.fetch)
+
+    lost = shelf.keep(1, PEOPLE[PAT], START, offer(mxc="mxc://h/1"))
+    unnamed = shelf.keep(2, PEOPLE[PAT], START, offer(mxc="https://elsewhere.example/file"))
+
+    assert lost.missing == "The homeserver no longer has it (404 M_NOT_FOUND)."
+    assert unnamed.missing == "The message names no upload on a homeserver."
+
+
+def test_a_download_that_breaks_off_is_missing_and_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    def broken(_: str):  # type: ignore[no-untyped-def]
+        yield b"half"
+        raise ConnectionResetError("connection reset")
+
+    file = Shelf(tmp_path, broken).keep(1, PEOPLE[PAT], START, offer(mxc="mxc://h/1"))
+
+    assert file.missing == "Fetching it failed: connection reset."
+    assert not (tmp_path / "media/000001-abc.pdf").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "mimetype", "event"),
+    [
+        ("../../etc/passwd", "text/html", "$../../x"),
+        ("a.exe", "application/x-msdownload", "$CON"),
+        ("plan\u202efdp.exe", "image/svg+xml", "$\x00\n"),
+        ("x" * 5000, "IMAGE/JPEG; charset=x", "$" + "y" * 5000),
+    ],
+)
+def test_names_in_the_zip_come_from_number_and_event_alone(name: str, mimetype: str, event: str) -> None:
+    safe = safe_name(12, offer(name, mimetype, event=event))
+
+    assert safe.startswith("000012-")
+    assert safe.endswith((".bin", ".jpg"))
+    assert len(safe) < 80
+    assert not set(safe) & set('/\\:*?"<>|\x00\n\u202e')
+    assert ".." not in safe
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "|cmd"])
+def test_no_cell_is_a_formula(cell: str) -> None:
+    assert harmless(cell) == f"'{cell}"
+
+
+def test_a_file_name_that_is_a_formula_is_none_in_the_index(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, Room().fetch)
+    shelf.keep(1, PEOPLE[PAT], START, offer('=HYPERLINK("https://evil.example","a\nb")'))
+    shelf.close()
+
+    assert index(tmp_path)[1][3] == '\'=HYPERLINK("https://evil.example","a\nb")'
+
+
+# Pictures
+
+
+def small(tmp_path: Path, content: bytes) -> Image.Image:
+    (tmp_path / "picture").write_bytes(content)
+    return Image.open(io.BytesIO(thumbnail(tmp_path / "picture")))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
+def test_a_picture_becomes_a_small_jpeg(tmp_path: Path, form: str) -> None:
+    drawn = small(tmp_path, picture(size=(1600, 1200), form=form))
+
+    assert (drawn.format, drawn.size) == ("JPEG", (480, 360))
+
+
+def test_a_thumbnail_carries_nothing_of_the_senders_metadata(tmp_path: Path) -> None:
+    out, exif = io.BytesIO(), Image.Exif()
+    exif[0x010E] = "taken at 12 Church Lane"
+    Image.new("RGB", (100, 100)).save(out, "JPEG", exif=exif, comment=b"secret")
+
+    (tmp_path / "picture").write_bytes(out.getvalue())
+
+    drawn = thumbnail(tmp_path / "picture")
+    assert b"Church" not in drawn
+    assert b"secret" not in drawn
+
+
+def test_a_picture_that_lies_on_its_side_is_set_upright(tmp_path: Path) -> None:
+    out, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (400, 100)).save(out, "JPEG", exif=exif)
+
+    assert small(tmp_path, out.getvalue()).size == (90, 360)
+
+
+def test_what_is_transparent_is_white(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    Image.new("RGBA", (10, 10), (0, 0, 0, 0)).save(out, "PNG")
+
+    assert small(tmp_path, out.getvalue()).getpixel((5, 5)) == (255, 255, 255)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        whole = kind + content
+        return len(content).to_bytes(4, "big") + whole + zlib.crc32(whole).to_bytes(4, "big")
+
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\x00\x00\x00"
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\x00" * 100)) + chunk(b"IEND", b"")
+    )
+
+
+def test_a_picture_that_claims_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
+    for side in (7_000, 60_000):
+        (tmp_path / "bomb").write_bytes(png_of(side, side))
+
+        with pytest.raises(NoPicture, match=r"too many to draw|too many pixels"):
+            thumbnail(tmp_path / "bomb")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"GIF89a", b"\xff\xd8\xff\xe0broken", png_of(100, 100)[:60], b'<svg xmlns="http://www.w3.org/2000/svg"/>'],
+)
+def test_a_broken_picture_and_svg_are_no_pictures(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "picture").write_bytes(content)
+
+    with pytest.raises(NoPicture):
+        thumbnail(tmp_path / "picture")
+
+
+def test_nothing_but_pixel_formats_is_opened() -> None:
+    assert set(images.FORMATS) == {"JPEG", "PNG", "GIF", "WEBP", "BMP"}

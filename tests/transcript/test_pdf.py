@@ -1,0 +1,320 @@
+"""The drawn pages, read back with Chrome's own PDF reader and judged by a validator."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import page
+import pypdfium2
+import pytest
+
+from bridge.transcript import fonts as font_search
+from bridge.transcript.assemble import Exported
+from bridge.transcript.fonts import FontsMissing
+from bridge.transcript.render_pdf import DrawingFailed, Press
+from tests.transcript.conftest import Make
+from tests.transcript.room import ANN, PAT, SCRIPTS, Room, picture
+
+FALSE_ALARMS = ("GLYPH-WIDTH", "STREAM-LENGTH")
+"""Rules that the validator reports of files whose widths and lengths are right: the width of a glyph in a CFF subset
+(read with another library it is the one that /Widths says) and the length of a stream in an A-3 file."""
+
+
+def pages(pdf: Path) -> Iterator[str]:
+    document = pypdfium2.PdfDocument(pdf)
+    try:
+        for drawn in document:
+            yield drawn.get_textpage().get_text_range()
+    finally:
+        document.close()
+
+
+def text(export: Exported) -> str:
+    return bare("\n".join(one for pdf in export.pdfs for one in pages(pdf)))
+
+
+def bare(said: str) -> str:
+    """Without spaces, hyphens of the reader and joiners: what a search compares."""
+    return unicodedata.normalize(
+        "NFC", "".join(one for one in said if not one.isspace() and one not in "\u200b\ufffe\u200d\ufe0f")
+    )
+
+
+def failures(pdf: Path) -> list[str]:
+    report = page.validate_pdf(str(pdf), profile="3b")
+    return [
+        f"{one.rule_id}: {one.message}"
+        for one in report.failures
+        if not any(alarm in one.rule_id for alarm in FALSE_ALARMS)
+    ]
+
+
+@pytest.mark.parametrize("script", [script for script in SCRIPTS if script not in ("Arabic", "Hebrew", "Emoji")])
+def test_what_was_written_is_found_on_the_page(trip: Exported, script: str) -> None:
+    assert bare(SCRIPTS[script]) in text(trip)
+
+
+def test_every_hebrew_word_is_found_on_the_page(trip: Exported) -> None:
+    found = text(trip)
+
+    assert [word for word in SCRIPTS["Hebrew"].split() if word.isalpha() and word not in found] == []
+
+
+def test_every_arabic_word_is_found_where_the_system_has_a_font_with_a_glyph_a_letter(make: Make) -> None:
+    room = Room()
+    room.says(PAT, SCRIPTS["Arabic"])
+    fonts = font_search.find()
+    if fonts.family_for("ع") is None or (fonts.family_for("ع") or fonts.families[0]).name != "NotoNaskhArabic":
+        pytest.skip(
+            "this system has no Noto Naskh Arabic; the fonts from PyPI draw a letter in parts, which spoils searching"
+        )
+
+    found = text(make(room, set_to={"fonts": fonts}))
+
+    assert [word for word in SCRIPTS["Arabic"].split() if word.isalpha() and word not in found] == []
+
+
+def test_without_an_emoji_font_an_emoji_is_shown_by_its_number(trip: Exported) -> None:
+    assert "Great[U+1F44D][U+1F3FD]" in text(trip)
+
+
+def test_the_export_is_a_pdf_a(trip: Exported) -> None:
+    assert failures(trip.pdfs[0]) == []
+
+
+def test_the_pdf_is_tagged_and_says_its_title(trip: Exported) -> None:
+    document = pypdfium2.PdfDocument(trip.pdfs[0])
+
+    assert document.get_metadata_value("Title") == "Trip to the museum – transcript x-2026-11-24-1"
+    assert pypdfium2.raw.FPDFCatalog_IsTagged(document.raw)
+
+
+def test_every_day_has_a_bookmark(make: Make) -> None:
+    room = Room(minutes=16 * 60)
+    for word in ["one", "two", "three", "four"]:
+        room.says(ANN, word)
+
+    document = pypdfium2.PdfDocument(make(room).pdfs[0])
+
+    assert [mark.get_title() for mark in document.get_toc()] == [
+        "Completeness",
+        "Participants",
+        "Tuesday, 24 November 2026",
+        "Wednesday, 25 November 2026",
+        "Thursday, 26 November 2026",
+    ]
+
+
+def test_the_foot_of_a_page_names_the_export_the_page_and_its_messages(trip: Exported) -> None:
+    first, second, third = pages(trip.pdfs[0])
+
+    assert "Export x-2026-11-24-1" in first
+    assert "volume 1 of 1, page 2 of 3" in second
+    assert "messages 1–" in second
+    assert "–36" in third
+
+
+def test_the_cover_says_who_exported_what_and_why_and_what_is_missing(trip: Exported) -> None:
+    cover = bare(next(pages(trip.pdfs[0])))
+
+    for said in (
+        "Ann Lee (@ann:hillside.example, Hillside Primary)",
+        "Request of the parents",
+        "Hillside Primary, Riverside Academy",
+        "25 November 2026, 09:00:00 (UTC+00:00)",
+        "the whole chat",
+        "36 (numbers 1 to 36)",
+        "Message 16: the file “lost.pdf” is missing: The homeserver no longer has it",
+        "client, Mia Chan, Year 1, Hillside Primary",
+    ):
+        assert bare(said) in cover
+
+
+def test_edits_deletions_and_reactions_stand_at_the_message_and_where_they_happened(trip: Exported) -> None:
+    found = text(trip)
+
+    for said in (
+        "Edited later by Pat Chan (11)",
+        "Before the edit: 10, Pat Chan: Mia is ill today, she has a temprature of 38.5.",
+        "Deleted later by Pat Chan (13)",
+        "Pat Chan deleted 12 (not meant for everybody).",
+        "Reactions: [U+1F44D] Pat Chan (9)",
+        "In reply to 7, Ann Lee: Please bring the signed form on Thursday.",
+    ):
+        assert bare(said) in found
+
+
+def test_times_are_shown_in_the_zone_asked_for(make: Make) -> None:
+    room = Room()
+    room.says(ANN, "hello")
+
+    export = make(room, timezone="Asia/Kolkata")
+
+    assert "14:30:00+05:30" in text(export)
+
+
+def as_seen(pdf: Path, *, from_left: float) -> str:
+    """What stands on the last page to the right of a distance in points, line by line and from left to right: the
+    reader's own order is of no use, since it turns lines around as it thinks fit.
+    """
+    document = pypdfium2.PdfDocument(pdf)
+    drawn = document[len(document) - 1].get_textpage()
+    boxes = [
+        (drawn.get_charbox(place, loose=True), drawn.get_text_range(place, 1)) for place in range(drawn.count_chars())
+    ]
+    seen = sorted((-round(bottom / 4), left, letter) for (left, bottom, _, _), letter in boxes if left > from_left)
+    return bare("".join(letter for _, _, letter in seen))
+
+
+def test_a_name_written_from_right_to_left_does_not_turn_the_time_around(make: Make) -> None:
+    room = Room()
+    room.joins("@m:hillside.example", "محمد علي 12")
+    room.says("@m:hillside.example", "2026-11-24")
+
+    seen = as_seen(make(room).pdfs[0], from_left=460)
+
+    assert "09:00:00+00:00" in seen
+    assert "09:01:00+00:00" in seen
+
+
+def test_the_lines_of_the_record_are_attached(trip: Exported) -> None:
+    document = pypdfium2.PdfDocument(trip.pdfs[0])
+
+    assert document.count_attachments() == 1
+    attached = document.get_attachment(0)
+    assert attached.get_name() == "messages.jsonl"
+    assert bytes(attached.get_data()) == (trip.folder / "messages.jsonl").read_bytes()
+
+
+HOSTILE = {
+    "template code": '#read("/etc/passwd") #import "x" #let x = while true {} *b* _i_ $x$ <l> @r // `raw` = h \\ #sys',
+    "json": '"}], "cover": null \\u0000 \\',
+    "html": "<script>alert(1)</script></p>&lt;",
+    "controls": "".join(map(chr, range(0x20))) + "\x7f\x80\x9f",
+    "overrides": "\u202eevil\u202c \u2066x\u2069 \u200e\u200f\u061c",
+    "nothing to draw": "\ue000\uffff\ufffe\ufeff\u0378\U00012345\U000e0041\U0010ffff \u0e01",
+    "surrogates": "\ud800 \udfff",
+    "marks": "Z" + "\u0300\u0301\u0302" * 300,
+    "long word": "x" * 200_000,
+    "brackets": "[" * 20_000,
+    "wide": "W" * 5_000 + "\u3000" * 100,
+    "many emoji": "\U0001f600" * 3_000,
+    "every letter": "".join(map(chr, range(0x20, 0x3000))),
+    "long": "word " * 40_000,
+    "empty": "",
+    "lines": "\n" * 500,
+}
+
+
+def test_no_text_stops_the_drawing_or_becomes_anything_but_text(make: Make) -> None:
+    room = Room()
+    room.joins(PAT, HOSTILE["template code"] + HOSTILE["overrides"] + "\x00")
+    room.named(HOSTILE["template code"] + HOSTILE["overrides"] + "x" * 2_000)
+    for said in HOSTILE.values():
+        first = room.says(PAT, said)
+        room.says(PAT, said, html=f'<b>{said}</b><a href="{said[:500]}">x</a>')
+        room.replies(PAT, first, said[:50])
+        room.reacts(PAT, first, said[:200])
+        room.deletes(PAT, first, said[:200])
+    room.shares(PAT, HOSTILE["template code"], b"", HOSTILE["overrides"])
+
+    export = make(room, purpose=HOSTILE["template code"], handling=HOSTILE["overrides"], export_id="#sys")
+
+    assert export.problems == ()
+    assert failures(export.pdfs[0]) == []
+    found = text(export)
+    assert bare(HOSTILE["template code"]) in found
+    assert "[U+202E]evil[U+202C]" in found
+    assert "root:" not in found
+    assert found.count("x") > 400_000
+
+
+def test_the_record_keeps_what_the_page_cannot_show(make: Make) -> None:
+    room = Room()
+    for said in HOSTILE.values():
+        room.says(PAT, said)
+
+    lines = (make(room).folder / "messages.jsonl").read_bytes().splitlines()
+
+    assert [json.loads(line)["text"] for line in lines] == list(HOSTILE.values())
+
+
+def test_a_broken_picture_is_named_and_the_page_goes_on(make: Make) -> None:
+    room = Room()
+    room.shares(ANN, "broken.png", b"\x89PNG\r\n\x1a\nbroken", "image/png")
+    room.shares(ANN, "drawing.svg", b"<svg/>", "image/svg+xml")
+    room.shares(ANN, "good.png", picture(form="PNG"), "image/png")
+
+    export = make(room)
+
+    assert text(export).count(bare("The picture cannot be drawn; the file is in the export.")) == 2
+    document = pypdfium2.PdfDocument(export.pdfs[0])
+    drawn = [
+        one for leaf in document for one in leaf.get_objects(filter=(pypdfium2.raw.FPDF_PAGEOBJ_IMAGE,), max_depth=9)
+    ]
+    assert len(drawn) == 1
+
+
+def test_a_character_that_turns_out_to_have_no_glyph_is_shown_by_its_number(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(font_search.Fonts, "draws", lambda *_: True)
+    room = Room()
+    room.says(PAT, "thai \u0e01 and \U0001f600")
+
+    export = make(room)
+
+    assert "thai[U+0E01]and[U+1F600]" in text(export)
+    assert failures(export.pdfs[0]) == []
+
+
+def failing_where(monkeypatch: pytest.MonkeyPatch, letters: str, *, always: bool = False) -> None:
+    """Let the engine fail for pages with these letters, as if it had a fault there."""
+    draw = Press._drawn_once
+
+    def drawn_once(self: Press, sheet: object, said: str) -> bytes:
+        if letters in said and (always or '"standards"' not in said):
+            raise DrawingFailed("the engine has a fault")
+        return draw(self, sheet, said)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Press, "_drawn_once", drawn_once)
+
+
+def test_a_message_that_stops_the_drawing_is_replaced_by_a_sentence(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room()
+    for place in range(20):
+        room.says(PAT, "stop the engine" if place == 13 else f"number {place}")
+    failing_where(monkeypatch, "stop the engine")
+
+    export = make(room)
+
+    assert export.problems == ("Message 14 could not be drawn; the record holds it.",)
+    assert bare("Message 14 of Pat Chan could not be drawn; messages.jsonl holds it.") in text(export)
+    assert "number19" in text(export)
+
+
+def test_a_volume_that_takes_too_long_is_ended_and_told(make: Make) -> None:
+    room = Room()
+    room.says(PAT, "hello")
+
+    with pytest.raises(DrawingFailed, match=r"it took longer than 0\.001 seconds"):
+        make(room, set_to={"time_limit": 0.001})
+
+
+def test_a_chat_without_messages_is_a_cover_that_says_so(make: Make) -> None:
+    export = make(Room())
+
+    assert "Thisexportholdsnoentries." in text(export)
+    assert failures(export.pdfs[0]) == []
+
+
+def test_fonts_that_are_missing_are_told_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(font_search, "PACKAGES", ("no_such_package",))
+
+    with pytest.raises(FontsMissing):
+        font_search.find(system=False)
