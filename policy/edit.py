@@ -43,10 +43,13 @@ def policy_in(files: Files, before: Policy | None = None) -> Policy | Mistakes:
     return parse(files.text, files.beside.__getitem__, name=files.name, before=before)
 
 
-def edit(files: Files, changes: Iterable[Change]) -> Files | Refusal:
-    """The files with all changes made, or why none was; changes that are made already leave them as they are."""
+def edit(files: Files, changes: Iterable[Change], policy: Policy | Mistakes | None = None) -> Files | Refusal:
+    """The files with all changes made, or why none was; changes that are made already leave them as they are.
+
+    `policy` is what `policy_in(files)` says, for those who know it already.
+    """
     changes = list(changes)
-    policy = policy_in(files)
+    policy = policy_in(files) if policy is None else policy
     if not isinstance(policy, Policy):
         return Refusal(tuple(map(_standing, policy)))
     against = objections(policy, changes)
