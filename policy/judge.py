@@ -85,6 +85,7 @@ _FROM_BEFORE = Objection(
 _NOT_INVITED = Objection("PART-1", "You can enter a chat only when somebody in it has added you.")
 _NO_LONGER_IN = Objection("PART-8", "You are no longer in this chat. Somebody in it has to add you again.")
 _NO_KNOCKING = Objection("PART-1", "Nobody can ask to enter a chat; somebody in it has to add you.")
+_ONLY_STAFF_REMOVE = Objection("PART-7", "Only staff can remove people from a chat; you can leave it yourself.")
 _NO_BANS = Objection("PART-7", "Nobody is banned from a chat. Remove the person instead.")
 _BOT_STAYS = Objection("REV-1", "The system takes part in every chat, so that it is on record, and cannot be removed.")
 _NO_CHAT = Objection(
@@ -294,9 +295,10 @@ def _removal(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdi
     if chat is None or who is None:
         return refused(_NO_CHAT)
     whom = stood_for(policy, chat.organisation, target, now)
-    # Whoever is in no organisation any more is removed like a former member.
-    question = Remove(who.id, whom.id, chat) if whom else Remove(who.id, who.id, chat)
-    return _so(decide(policy, question, now))
+    if whom is not None:
+        return _so(decide(policy, Remove(who.id, whom.id, chat), now))
+    acting = decide(policy, Rename(who.id, chat), now)
+    return refused(_ONLY_STAFF_REMOVE) if acting.allowed and who.role == "client" else _so(acting)
 
 
 _MEMBERSHIPS: dict[str, Callable[[Policy, Room, Attempt, Moment], Verdict]] = {
@@ -339,14 +341,12 @@ def _said(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:
     who = stood_for(policy, chat.organisation, attempt.sender, now) if chat else None
     if chat is None or who is None:
         return refused(_NO_CHAT)
-    if chat.draft and who.id == chat.author and not _opens(attempt):
+    if chat.draft and who.id == chat.author and _opens(attempt):
+        return _opening(policy, room, chat, who, now)
+    if chat.draft and who.id == chat.author:
         chat = replace(chat, draft=False)
     decision = decide(policy, Send(who.id, chat), now)
-    if not decision.allowed:
-        return _so(decision)
-    if attempt.type == REDACTION:
-        return Redacts()
-    return _opening(policy, room, chat, who, now) if chat.draft else Passes()
+    return Redacts() if decision.allowed and attempt.type == REDACTION else _so(decision)
 
 
 def _opens(attempt: Attempt) -> bool:
@@ -358,20 +358,16 @@ def _opening(policy: Policy, room: Room, chat: Chat, who: Membership, now: Momen
     """Everybody held is judged again, against the chat as it grows; who may not enter by now is left out."""
     growing = replace(chat, participants=(who.id,))
     entering: list[UserId] = []
-    waiting = False
     for user in room.held:
         whom = stands_for(policy, chat.organisation, user, now)
         if whom is None or not decide(policy, Add(who.id, whom.id, growing), now).allowed:
             continue
         growing = replace(growing, participants=(*growing.participants, whom.id))
-        waiting = True
+        # Who is suspended waits, and comes in on their return (USR-1).
         if status(whom, now) == "active":
             entering.append(user)
-    if waiting:
-        return Opens(tuple(entering))
-    return refused(
-        Objection("CHAT-7", "Nobody named for this chat can be in it any more. Invite somebody before you write.")
-    )
+    decision = decide(policy, Send(who.id, growing), now)
+    return Opens(tuple(entering)) if decision.allowed else _so(decision)
 
 
 def _said_elsewhere(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:

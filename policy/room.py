@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from policy.decision import Badge
 from policy.model import Moment, Policy, UserId
 from policy.question import Chat
-from policy.rooms import CHAT, DIRECT, DRAFT, chat_in_room
+from policy.rooms import CHAT, DIRECT, DRAFT, chat_in_room, stands_for
 
 PRESENT = ("join", "invite")
 
@@ -122,7 +122,10 @@ def chat_of(policy: Policy, room: Room, now: Moment, *, without: UserId | None =
     """The chat in the room as the rules see it, `without` somebody who is about to enter; none if it is not of ours."""
     if room.chat is None:
         return None
-    present = [user for user in (*room.inside(), *room.held) if user != without]
+    home = str(room.home)
+    # Who is named for the draft and can be in such a chat no more will not come in, and bars nobody.
+    held = [user for user in room.held if home in policy.organisations and stands_for(policy, home, user, now)]
+    present = [user for user in (*room.inside(), *held) if user != without]
     others = {*present, without, room.bot}
     former = [user for user in room.members if user not in others]
     chat = chat_in_room(policy, room.chat, present, former, now, creator=room.creator)

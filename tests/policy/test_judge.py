@@ -1,0 +1,250 @@
+"""What becomes of an event in a room, without a homeserver: the cases a client on a real one does not easily make."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from policy.judge import Held, Opens, Passes, Redacts, Refused, judge, may_redact
+from policy.model import Policy, UserId
+from policy.parse import parse
+from policy.profiles import badge_named, media_id
+from policy.room import Attempt, Member, Room, chat_of, room_of, user_ids
+
+BOT = UserId("@qwil:hs")
+HEAD, TOM, PAT, PIA, BEN, KAY, SUE, ANN = (
+    UserId(f"@{name}:hs") for name in ("head", "tom", "pat", "pia", "ben", "kay", "sue", "ann")
+)
+NOBODY = UserId("@nobody:hs")
+NOW = 1_000_000.0
+
+POLICY = """
+networks: {oak: {name: Oak}}
+organisations:
+  hill:
+    name: Hill
+    network: oak
+    mobile: optional
+    max_participants: 4
+    people:
+      head: {name: Helen, role: staff, matrix: "@head:hs", email: h@x.example, admin: system}
+      ann: {name: Ann, role: staff, matrix: "@ann:hs", email: a@x.example}
+      tom: {name: Tom, role: staff, matrix: "@tom:hs", email: t@x.example}
+      sue: {name: Sue, role: staff, matrix: "@sue:hs", email: s@x.example, status: suspended}
+      pat: {name: Pat, role: client, matrix: "@pat:hs", email: p@x.example}
+      pia: {name: Pia, role: client, matrix: "@pia:hs", email: q@x.example}
+    books: {one: {name: One, members: [head, pat, pia]}}
+  river:
+    name: River
+    network: oak
+    mobile: optional
+    people:
+      ben: {name: Ben, role: staff, matrix: "@ben:hs", email: b@x.example, admin: system}
+    books: {}
+  far:
+    name: Far
+    mobile: optional
+    people:
+      kay: {name: Kay, role: staff, matrix: "@kay:hs", email: k@x.example, admin: system}
+    books: {}
+"""
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    parsed = parse(POLICY, {}.__getitem__)
+    assert isinstance(parsed, Policy), parsed
+    return parsed
+
+
+def joined(*users: UserId) -> dict[UserId, Member]:
+    return {user: Member("join", user, {"membership": "join"}) for user in users}
+
+
+def chat(*users: UserId, kind: str = "staff", draft: bool = False, held: tuple[UserId, ...] = (), **more: Any) -> Room:
+    """A chat of Hill that the first of them made."""
+    content = {"organisation": "hill", "kind": kind, "draft": draft, "staff_only": False}
+    return Room(users[0], BOT, joined(*users, BOT), chat=content, held=held, **more)
+
+
+def message(sender: UserId, body: str = "Hello", kind: str = "m.room.message") -> Attempt:
+    return Attempt(kind, sender, {"msgtype": "m.text", "body": body})
+
+
+def member(sender: UserId, target: UserId, membership: str, **content: Any) -> Attempt:
+    return Attempt("m.room.member", sender, {"membership": membership, **content}, target)
+
+
+def verdict(policy: Policy, room: Room, attempt: Attempt) -> Any:
+    return judge(policy, "refuse", room, attempt, NOW)
+
+
+def rules(policy: Policy, room: Room, attempt: Attempt) -> tuple[str, ...]:
+    refused = verdict(policy, room, attempt)
+    assert isinstance(refused, Refused), refused
+    return refused.rules
+
+
+def test_a_draft_is_opened_by_its_creators_first_message_for_everybody_who_may_still_enter(policy: Policy) -> None:
+    room = chat(HEAD, draft=True, held=(TOM, KAY, NOBODY, PAT))
+
+    assert verdict(policy, room, message(HEAD)) == Opens((TOM, PAT))
+
+
+def test_who_is_suspended_waits_while_the_others_come_in(policy: Policy) -> None:
+    assert verdict(policy, chat(HEAD, draft=True, held=(SUE, TOM)), message(HEAD)) == Opens((TOM,))
+    assert verdict(policy, chat(HEAD, draft=True, held=(SUE,)), message(HEAD)) == Opens(())
+
+
+def test_those_who_would_go_over_the_limit_or_mix_kinds_are_left_out(policy: Policy) -> None:
+    room = chat(HEAD, draft=True, held=(BEN, PAT, TOM))
+
+    assert verdict(policy, room, message(HEAD)) == Opens((BEN, TOM))
+
+
+def test_a_draft_without_anybody_who_may_enter_stays_one(policy: Policy) -> None:
+    assert rules(policy, chat(HEAD, draft=True, held=(KAY, NOBODY)), message(HEAD)) == ("CHAT-7",)
+
+
+@pytest.mark.parametrize("body", ["!rename Autumn", " !ADD pat", "!staff-only", "!help"])
+def test_words_to_the_bot_open_nothing(policy: Policy, body: str) -> None:
+    assert verdict(policy, chat(HEAD, draft=True, held=(TOM,)), message(HEAD, body)) == Passes()
+
+
+@pytest.mark.parametrize("body", ["! rename", "!!", "!hello there", "rename", "!renamed"])
+def test_what_only_looks_like_words_to_the_bot_is_a_message(policy: Policy, body: str) -> None:
+    assert verdict(policy, chat(HEAD, draft=True, held=(TOM,)), message(HEAD, body)) == Opens((TOM,))
+
+
+def test_a_chat_somebody_came_into_has_begun_whatever_its_mark_says(policy: Policy) -> None:
+    room = chat(HEAD, TOM, draft=True, held=(TOM, PAT))
+
+    assert verdict(policy, room, message(TOM)) == Passes()
+    assert verdict(policy, room, message(HEAD)) == Passes()
+
+
+def test_those_still_held_are_invited_once_the_chat_has_begun(policy: Policy) -> None:
+    begun = chat(HEAD, held=(TOM, PAT))
+
+    invited = verdict(policy, begun, member(HEAD, TOM, "invite"))
+
+    assert invited == Passes({"membership": "invite", "displayname": "Tom"})
+    assert isinstance(verdict(policy, chat(HEAD, draft=True), member(HEAD, TOM, "invite")), Held)
+
+
+def test_the_limit_counts_who_is_held_and_who_is_invited_but_nobody_twice(policy: Policy) -> None:
+    members = joined(HEAD, TOM, BOT) | {PAT: Member("invite", HEAD, {"membership": "invite"})}
+    three = replace(chat(HEAD, kind="client"), members=members)
+
+    assert verdict(policy, three, member(HEAD, PIA, "invite")) == Passes({"membership": "invite", "displayname": "Pia"})
+    assert rules(policy, replace(three, held=(ANN,)), member(HEAD, PIA, "invite")) == ("CHAT-3",)
+    assert isinstance(verdict(policy, replace(three, held=(PIA, SUE)), member(HEAD, PIA, "invite")), Passes)
+
+
+def test_a_former_client_keeps_external_staff_out(policy: Policy) -> None:
+    left = joined(HEAD, TOM, BOT) | {PAT: Member("leave", PAT, {"membership": "leave"})}
+
+    assert rules(policy, replace(chat(HEAD), members=left), member(HEAD, BEN, "invite")) == ("EXT-4",)
+
+
+def test_whoever_is_in_no_organisation_any_more_can_be_removed_by_staff_alone(policy: Policy) -> None:
+    room = chat(HEAD, PAT, NOBODY, kind="client")
+
+    assert verdict(policy, room, member(HEAD, NOBODY, "leave")) == Passes()
+    assert rules(policy, room, member(PAT, NOBODY, "leave")) == ("PART-7",)
+
+
+def test_a_chat_of_an_organisation_that_is_gone_can_only_be_left(policy: Policy) -> None:
+    room = replace(chat(HEAD, TOM), chat={"organisation": "gone", "kind": "staff", "draft": False})
+
+    for attempt in (message(HEAD), member(HEAD, PAT, "invite"), Attempt("m.room.name", HEAD, {"name": "x"}, "")):
+        assert rules(policy, room, attempt) == ("DIR-4",)
+    assert verdict(policy, room, member(HEAD, HEAD, "leave")) == Passes()
+
+
+@pytest.mark.parametrize("marks", [{}, {"organisation": 7}, {"organisation": ["hill"]}, {"kind": {}}])
+def test_marks_that_are_broken_refuse(policy: Policy, marks: Mapping[str, Any]) -> None:
+    assert isinstance(verdict(policy, replace(chat(HEAD, TOM), chat=marks), message(HEAD)), Refused)
+
+
+def test_the_name_a_member_event_carries_is_the_policys(policy: Policy) -> None:
+    room = chat(HEAD, BEN, kind="external")
+    asked = member(BEN, BEN, "join", displayname="Boss", avatar_url="mxc://hs/own", reason="new job", extra=1)
+
+    assert verdict(policy, room, asked) == Passes(
+        {"membership": "join", "displayname": "Ben (River)", "reason": "new job"}
+    )
+    right = {"membership": "join", "displayname": "Ben (River)", "avatar_url": "mxc://hs/e"}
+    assert verdict(policy, room, Attempt("m.room.member", BEN, right, BEN, badge="E")) == Passes()
+
+
+def test_only_the_sender_or_the_bot_deletes_a_message_and_nobody_a_setting(policy: Policy) -> None:
+    room = chat(HEAD, PAT)
+    redaction = Attempt("m.room.redaction", HEAD, {"redacts": "$x"})
+    assert verdict(policy, room, redaction) == Redacts()
+
+    assert may_redact(room, redaction, message(HEAD)) == Passes()
+    assert isinstance(may_redact(room, redaction, message(PAT)), Refused)
+    assert isinstance(may_redact(room, redaction, None), Refused)
+    own_name = Attempt("m.room.name", HEAD, {"name": "x"}, "")
+    assert isinstance(may_redact(room, redaction, own_name), Refused)
+    by_the_bot = redaction._replace(sender=BOT)
+    assert may_redact(room, by_the_bot, message(PAT)) == Passes()
+    assert isinstance(may_redact(room, by_the_bot, Attempt("org.qwil.chat", BOT, {}, "")), Refused)
+    assert may_redact(room, by_the_bot, Attempt("org.qwil.draft", HEAD, {}, "")) == Passes()
+
+
+def test_with_ignore_an_account_of_no_organisation_is_free_outside_our_rooms_alone(policy: Policy) -> None:
+    theirs = Room(NOBODY, BOT, joined(NOBODY))
+    public = Attempt("m.room.join_rules", NOBODY, {"join_rule": "public"}, "")
+
+    assert judge(policy, "ignore", theirs, public, NOW) == Passes()
+    assert isinstance(judge(policy, "refuse", theirs, public, NOW), Refused)
+    assert isinstance(judge(policy, "ignore", theirs, member(NOBODY, HEAD, "invite"), NOW), Refused)
+    assert isinstance(judge(policy, "ignore", chat(HEAD, NOBODY), message(NOBODY), NOW), Refused)
+    assert isinstance(judge(policy, "ignore", replace(theirs, creator=BOT), message(NOBODY), NOW), Refused)
+
+
+def test_an_account_of_no_organisation_can_always_leave(policy: Policy) -> None:
+    assert verdict(policy, chat(HEAD, NOBODY), member(NOBODY, NOBODY, "leave")) == Passes()
+
+
+def test_an_empty_policy_lets_nobody_but_the_bot_do_anything() -> None:
+    room = chat(HEAD, TOM)
+    for attempt in (message(HEAD), member(HEAD, PAT, "invite"), Attempt("m.room.name", HEAD, {"name": "x"}, "")):
+        assert isinstance(judge(Policy(), "refuse", room, attempt, NOW), Refused)
+    assert judge(Policy(), "refuse", room, message(BOT), NOW) == Passes()
+
+
+class Stated:
+    def __init__(self, sender: str, content: Mapping[str, Any]) -> None:
+        self.sender, self.content = sender, content
+
+
+def test_a_room_is_read_from_its_state_and_survives_nonsense_in_it() -> None:
+    state = {
+        ("m.room.create", ""): Stated(HEAD, {}),
+        ("m.room.member", HEAD): Stated(HEAD, {"membership": "join"}),
+        ("m.room.member", PAT): Stated(HEAD, {"membership": 7}),
+        ("org.qwil.draft", ""): Stated(HEAD, {"with": [TOM, TOM, 7, "nobody", None]}),
+        ("org.qwil.direct", ""): Stated(HEAD, {"user": ["x"]}),
+    }
+
+    room = room_of(state, BOT)
+
+    assert (room.creator, room.held, room.direct, room.made) == (HEAD, (TOM,), None, False)
+    assert room.inside() == [HEAD]
+    assert room.membership(NOBODY) == "leave"
+    assert chat_of(Policy(), room, NOW) is None
+    assert user_ids({"with": 1}) == ()
+
+
+def test_a_badge_is_known_by_its_name_and_a_picture_by_our_server() -> None:
+    assert badge_named("badge-C-@pat:hs.png", PAT) == "C"
+    assert badge_named("badge-C-@pia:hs.png", PAT) is None
+    assert badge_named("badge-X-@pat:hs.png", PAT) is None
+    assert badge_named(None, PAT) is None
+    assert media_id("mxc://hs/abc", "hs") == "abc"
+    for url in ("mxc://elsewhere/abc", "https://hs/abc", "mxc://hs/a/b", "mxc://hs/", "", None, 7):
+        assert media_id(url, "hs") is None
