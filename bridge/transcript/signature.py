@@ -71,7 +71,7 @@ def signer(content: bytes, signature: bytes) -> VerifyKey:
     """Whose signature of the content this is; raises `WrongSignature`."""
     try:
         signed = json.loads(signature)
-        key = public_key(signed["key"])
+        key = public_key(str(signed["key"]))
         key.verify(content, base64.b64decode(signed["signature"], validate=True))
     except BadSignatureError as wrong:
         raise WrongSignature("the signature is not of this manifest: one of the two was changed") from wrong

@@ -149,7 +149,7 @@ def school_trip() -> Room:
     room.edits(PAT, wrong, "Mia is ill today, she has a temperature of 38.5.")
     private = room.says(PAT, "My telephone number is 07700 900010.")
     room.deletes(PAT, private, "not meant for everybody")
-    room.shares(ANN, "museum plan.jpg", picture(), "image/jpeg")
+    room.shares(ANN, "museum plan.bmp", picture(form="BMP"), "image/bmp")
     room.shares(PAT, "../../etc/passwd", b"form" * 1000, "application/pdf")
     room.shares(PAT, "lost.pdf", None, "application/pdf")
     room.joins("@mohammed:hillside.example", "محمد علي")
