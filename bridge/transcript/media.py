@@ -93,10 +93,12 @@ class Shelf:
         if path.exists():
             return
         unfinished = path.with_name(path.name + ".part")
-        with unfinished.open("wb") as out:
-            for piece in self._fetch(mxc):
-                out.write(piece)
-        unfinished.replace(path)
+        try:
+            with unfinished.open("wb") as out:
+                out.writelines(self._fetch(mxc))
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
     def _draw(self, path: Path, offer: Offer) -> None:
         """A thumbnail beside a picture; one that cannot be drawn leaves an empty file that says so."""
