@@ -30,6 +30,8 @@ _TYPED: Mapping[str, Callable[[str], Any]] = {
     "matrix": lambda value: value.strip() or None,
 }
 _DEFAULT: Mapping[str, str] = {"status": "active", "role": "staff"}
+OWN = frozenset({"role", "admin", "review", "status", "until"})
+"""Fields that nobody changes of themselves (ROLE-5)."""
 _NOT_KEPT = frozenset({"until"})
 """Fields whose text does not say what a membership makes of it without knowing the time zone."""
 
@@ -130,6 +132,26 @@ def amended(policy: Policy, changes: Iterable[Change]) -> Amended:
     for change in changes:
         after.change(change)
     return after
+
+
+def forbidden(policy: Policy, by: Membership, change: Change) -> Objection | None:
+    """Why one of an organisation's administrators may not make a change; that they are one, `decide` says before."""
+    if not isinstance(change, (SetField, AddPerson)):
+        return None
+    fields = {change.field: change.value} if isinstance(change, SetField) else {n: v for n, v in change.fields if v}
+    if change.person == by.id and fields.keys() & OWN:
+        return Objection("ROLE-5", "Nobody changes their own rights or membership: another administrator has to.")
+    if by.admin == "system":
+        return None
+    if "admin" in fields:
+        return Objection("ROLE-3", "Only a system administrator can say who administers.")
+    if "review" in fields:
+        return Objection("ROLE-4", "Only a system administrator can say who reviews chats.")
+    whom = policy.people.get(change.person)
+    if whom is not None and whom.admin == "system":
+        text = f"{whom.name} is a system administrator: only another one can change this membership."
+        return Objection("ROLE-3", text)
+    return None
 
 
 def objections(policy: Policy, changes: Iterable[Change]) -> tuple[Objection, ...]:

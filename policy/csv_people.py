@@ -65,7 +65,7 @@ def sheet_from_csv(file: str, data: bytes, notes: Notebook) -> Generator[None, N
     try:
         yield from _fill(sheet, rows, notes)
     except UnicodeDecodeError:
-        place, text = _not_utf8(file, data, delimiter)
+        place, text = not_utf8(file, data, delimiter)
         _tear(sheet, place, text, notes)
     return sheet
 
@@ -91,7 +91,7 @@ def _fill(sheet: CsvSheet, rows: Iterator[list[str]], notes: Notebook) -> Genera
         number += len(chunk)
         yield
     if error is not None:
-        _tear(sheet, Place(sheet.file, number, 1), _csv_sentence(error), notes)
+        _tear(sheet, Place(sheet.file, number, 1), csv_sentence(error), notes)
     sheet.columns = dict(zip(sheet.headings, gathered, strict=True))
     sheet.count = len(gathered[0])
 
@@ -170,7 +170,7 @@ def _lines(data: bytes) -> Iterator[StringIO]:
         start = end
 
 
-def _not_utf8(file: str, data: bytes, delimiter: str) -> tuple[Place, str]:
+def not_utf8(file: str, data: bytes, delimiter: str) -> tuple[Place, str]:
     """Where the first character stands that is not UTF-8, and what to do about it."""
     try:
         data.decode()
@@ -185,7 +185,7 @@ def _not_utf8(file: str, data: bytes, delimiter: str) -> tuple[Place, str]:
     return Place(file, 1, 1), "this is not UTF-8"
 
 
-def _csv_sentence(error: csv.Error) -> str:
+def csv_sentence(error: csv.Error) -> str:
     problem = str(error)
     if "unexpected end" in problem or "field larger" in problem:
         return "a quotation mark opened in this row is never closed"
