@@ -1,0 +1,296 @@
+"""Spreadsheets of people, CSV and Excel: bytes to a table of text, and tables back to bytes.
+
+Excel changes what people type: it makes numbers of telephone numbers and days, and computes. What a cell cannot mean is
+noted for its row; what makes the file as a whole unreadable is one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, time
+from io import BytesIO, StringIO
+from typing import Any, Literal
+
+from openpyxl import Workbook, load_workbook
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+from openpyxl.styles import Font, PatternFill
+from openpyxl.utils import get_column_letter
+from openpyxl.utils.exceptions import InvalidFileException
+from openpyxl.worksheet.datavalidation import DataValidation
+
+from policy.csv_people import MARKS, csv_sentence, delimiter_of, not_utf8
+from policy.enrol import ADMINS, LEVELS, ROLES, STATUSES
+from policy.imports import MOST_CLIENTS, MOST_ROWS, REASON, Table
+from policy.mistake import quoted
+from policy.sheet import COLUMNS
+
+Kind = Literal["csv", "xlsx"]
+
+LARGEST = 10 * 1024 * 1024
+"""Bytes of a file that are read; 5,000 people take one tenth of it."""
+
+LARGEST_UNPACKED = 200 * 1024 * 1024
+"""Bytes that an Excel file may unpack to."""
+
+WIDEST = 64
+"""Columns that are looked at; a table of people has fourteen."""
+
+EMPTIEST = 50_000
+"""Rows without anything in them that are passed over."""
+
+SPLIT = f"The file has more than {MOST_ROWS:,} rows: split it into files of at most {MOST_CLIENTS} clients (IMP-3)."
+
+WHAT_TO_WRITE = {
+    "identifier": "What the person is called in the policy, like p.chan: a-z 0-9 - . _ only. It never changes.",
+    "first_name": "Needed, or last_name.",
+    "last_name": "Needed, or first_name.",
+    "role": "Needed for newcomers: staff or client.",
+    "job_title": "For parents: the child's name and class.",
+    "email": "Needed.",
+    "mobile": "With + and country code, like +44 7700 900010. Needed unless the organisation says optional.",
+    "matrix": "The Matrix ID of somebody who has an account, like @p.chan:school.example.",
+    "contact_books": "Identifiers with a semicolon between them: year-1;choir. They take the place of those before.",
+    "admin": "system or user, for staff who administer.",
+    "review": "connected, clients or all, for staff who review chats.",
+    "status": "invited (newcomers, if empty), active, suspended or left.",
+    "until": "Last day of the membership, like 2027-07-31.",
+    "unlisted": "true: other organisations do not find this person.",
+}
+"""One line for each column, as the template has them."""
+
+_CHOICES = {"role": tuple(ROLES), "status": tuple(STATUSES), "admin": tuple(ADMINS), "review": tuple(LEVELS),
+            "unlisted": ("true", "false")}  # fmt: skip
+_MERGED = re.compile(rb'<mergeCell [^>]*ref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
+_SPACE = re.compile(r"[\s_-]+")
+
+Wrong = dict[tuple[int, str], str]
+
+
+class Unreadable(Exception):
+    """The file cannot be a table of people; the text says what to do."""
+
+
+def kind_of(data: bytes) -> Kind:
+    """Whether these bytes are an Excel file; anything else is taken for CSV."""
+    return "xlsx" if data.startswith(b"PK\x03\x04") else "csv"
+
+
+def read(data: bytes) -> Table:
+    """The table in a CSV or Excel file; raises `Unreadable`."""
+    if len(data) > LARGEST:
+        raise Unreadable(f"The file is larger than {LARGEST // 2**20} MB: split it.")
+    if kind_of(data) == "xlsx":
+        return _from_excel(data)
+    if data.startswith(b"\xd0\xcf\x11\xe0"):
+        raise Unreadable("This is an Excel file of an old kind, or one with a password: save it as .xlsx without one.")
+    return _from_csv(data)
+
+
+def write(table: Table, kind: Kind) -> bytes:
+    """The table as a file of that kind, for the programs that people use."""
+    return _to_excel(table) if kind == "xlsx" else _to_csv(table)
+
+
+def template(kind: Kind) -> bytes:
+    """An empty table of people with all headings."""
+    return write(Table(list(COLUMNS), [], []), kind)
+
+
+# CSV
+
+
+def _from_csv(data: bytes) -> Table:
+    for mark, text in MARKS.items():
+        if data.startswith(mark):
+            raise Unreadable(f"This {text}.")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    delimiter = delimiter_of(data)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        place, sentence = not_utf8("", data, delimiter)
+        raise Unreadable(f"Row {place.line}, column {place.column}: {sentence}.") from None
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    return _table(_numbered(reader))
+
+
+def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str], Wrong]]:
+    """The rows of a CSV file; one with too few cells may have its values under the wrong headings."""
+    number, width = 0, 0
+    while True:
+        number += 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise Unreadable(f"Row {number}: {csv_sentence(error)}.") from error
+        width = width or len(row)
+        short = f"the row is too short: {len(row)} cells under {width} headings"
+        yield number, row, {(number, str(len(row))): short} if len(row) < width else {}
+
+
+def _to_csv(table: Table) -> bytes:
+    out = StringIO()
+    csv.writer(out, lineterminator="\r\n").writerows([table.headings, *table.rows])
+    return b"\xef\xbb\xbf" + out.getvalue().encode(errors="replace")
+
+
+# Excel
+
+
+def _from_excel(data: bytes) -> Table:
+    try:
+        _look_inside(data)
+        book = load_workbook(BytesIO(data), read_only=True)
+        sheet = next((one for one in book.worksheets if one.sheet_state == "visible"), None)
+        if sheet is None:
+            raise Unreadable("There is no sheet in this Excel file that shows.")
+        sheet.reset_dimensions()  # what the file says of its own size is often wrong
+        return _table(_cells(sheet.iter_rows(max_col=WIDEST)))
+    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, TypeError, SyntaxError, EOFError) as error:
+        raise Unreadable("This Excel file is damaged: open it in Excel and save it again as .xlsx.") from error
+
+
+def _look_inside(data: bytes) -> None:
+    """Before anything is unpacked: how much that would be, and whether cells are merged."""
+    with zipfile.ZipFile(BytesIO(data)) as parts:
+        if sum(part.file_size for part in parts.infolist()) > LARGEST_UNPACKED:
+            raise Unreadable(SPLIT)
+        names = sorted(name for name in parts.namelist() if re.fullmatch(r"xl/worksheets/sheet[0-9]+\.xml", name))
+        for name in names[:1]:
+            merged = _MERGED.search(parts.read(name))
+            if merged:
+                cells = merged[1].decode()
+                raise Unreadable(f"The cells {cells} are merged: undo that in Excel, and give every row its own cells.")
+
+
+def _cells(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, list[str], Wrong]]:
+    for number, row in enumerate(rows, 1):
+        wrong: Wrong = {}
+        texts = [""] * len(row)
+        for index, cell in enumerate(row):
+            value = cell.value
+            if value is None:
+                continue
+            if isinstance(value, str) and cell.data_type not in ("f", "e"):
+                texts[index] = value
+            else:
+                texts[index], sentence = _text_of(value, cell.data_type)
+                if sentence:
+                    wrong[number, str(index)] = sentence
+        yield number, texts, wrong
+
+
+def _text_of(value: Any, data_type: str) -> tuple[str, str]:
+    """What a cell that holds no text says, and what is wrong with it."""
+    if data_type == "f":
+        return str(getattr(value, "text", None) or value), "the cell holds a formula: paste it as a value"
+    if data_type == "e":
+        return str(value), "the cell holds an error of a formula: write the value itself"
+    if isinstance(value, bool):
+        return str(value).lower(), ""
+    if isinstance(value, datetime):
+        return (value.date().isoformat() if value.time() == time() else value.isoformat(" ")), ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value)), ""
+    return str(value), ""
+
+
+def _to_excel(table: Table) -> bytes:
+    book = Workbook()
+    sheet: Any = book.active
+    sheet.title = "people"
+    for number, row in enumerate([table.headings, *table.rows], 1):
+        for column, text in enumerate(row, 1):
+            if text:
+                cell = sheet.cell(number, column, ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", text)[:32000])
+                cell.data_type = "s"  # whatever it begins with, it is no formula
+                cell.number_format = "@"
+    _dress(sheet, table.headings)
+    help_ = book.create_sheet("what to write")
+    for heading, line in WHAT_TO_WRITE.items():
+        help_.append((heading, line))
+    help_.column_dimensions["A"].width, help_.column_dimensions["B"].width = 18, 90
+    out = BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def _dress(sheet: Any, headings: Sequence[str]) -> None:
+    """Columns of text, so that Excel leaves telephone numbers and days as they are typed; lists to choose from."""
+    sheet.freeze_panes = "A2"
+    for number, heading in enumerate(headings, 1):
+        letter = get_column_letter(number)
+        sheet.column_dimensions[letter].width = 60 if heading == REASON else 18
+        sheet.column_dimensions[letter].number_format = "@"
+        sheet.cell(1, number).font = Font(bold=True)
+        if heading == REASON:
+            sheet.cell(1, number).fill = PatternFill("solid", fgColor="FFE4B5")
+        if heading in _CHOICES:
+            choices = DataValidation(type="list", formula1=f'"{",".join(_CHOICES[heading])}"', allow_blank=True)
+            choices.add(f"{letter}2:{letter}{MOST_ROWS}")
+            sheet.add_data_validation(choices)
+
+
+# Both
+
+
+def _table(rows: Iterator[tuple[int, list[str], Wrong]]) -> Table:
+    """The first row gives the headings; rows without anything in them are passed over, the column of reasons too."""
+    _, head, _ = next(rows, (0, [], {}))
+    headings = _headings(head)
+    kept = [index for index, heading in enumerate(headings) if heading != REASON]
+    wrong: Wrong = {}
+    table = Table([headings[index] for index in kept], [], [], wrong)
+    for number, cells, notes in _filled(rows):
+        if len(table.rows) == MOST_ROWS:
+            raise Unreadable(SPLIT)
+        if len(cells) != len(headings):
+            _fit(cells, headings, number, wrong)
+        table.rows.append(cells if len(kept) == len(headings) else [cells[index] for index in kept])
+        table.numbers.append(number)
+        for (_, index), sentence in notes.items():
+            if int(index) < len(headings):
+                wrong[number, headings[int(index)]] = sentence
+    return table
+
+
+def _headings(head: Sequence[str]) -> list[str]:
+    headings = [_SPACE.sub("_", heading.strip().lower()) for heading in _trimmed(head)]
+    if not headings:
+        raise Unreadable("The first row is empty: it has to hold the headings, as in the template.")
+    if "" in headings:
+        raise Unreadable(f"Column {headings.index('') + 1} has no heading: give it one, or delete the column.")
+    return headings
+
+
+def _filled(rows: Iterable[tuple[int, list[str], Wrong]]) -> Iterator[tuple[int, list[str], Wrong]]:
+    """The rows that hold anything, without spaces around their cells."""
+    empty = 0
+    for number, row, notes in rows:
+        cells = [text.strip() for text in row]
+        if any(cells):
+            yield number, cells, notes
+            continue
+        empty += 1
+        if empty > EMPTIEST:
+            raise Unreadable(f"There are thousands of empty rows before row {number}: delete them.")
+
+
+def _fit(cells: list[str], headings: Sequence[str], number: int, wrong: Wrong) -> None:
+    """Make a row as wide as the headings; what stands beyond them belongs to no column."""
+    width = len(headings)
+    beyond = [text for text in cells[width:] if text]
+    if beyond:
+        wrong[number, headings[-1]] = f"the row is too long: {quoted(beyond[0])} stands under no heading"
+    del cells[width:]
+    cells.extend([""] * (width - len(cells)))
+
+
+def _trimmed(head: Sequence[str]) -> Sequence[str]:
+    last = max((index for index, text in enumerate(head) if text.strip()), default=-1)
+    return head[: last + 1]

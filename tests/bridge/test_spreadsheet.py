@@ -1,0 +1,156 @@
+"""Spreadsheets as Excel and people make them: text comes out, or a sentence that says what to do."""
+
+import zipfile
+from datetime import date, datetime
+from io import BytesIO
+from typing import Any
+
+import pytest
+from openpyxl import Workbook, load_workbook
+
+from bridge import spreadsheet
+from bridge.spreadsheet import Unreadable, read, template, write
+from policy.imports import Table
+from policy.sheet import COLUMNS
+
+
+def excel(*rows: tuple[Any, ...], merged: str = "") -> bytes:
+    book = Workbook()
+    sheet: Any = book.active
+    for row in rows:
+        sheet.append(row)
+    if merged:
+        sheet.merge_cells(merged)
+    out = BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def sentence(data: bytes) -> str:
+    with pytest.raises(Unreadable) as caught:
+        read(data)
+    return str(caught.value)
+
+
+def test_excel_cells_become_the_text_that_people_see() -> None:
+    table = read(
+        excel(
+            ("Identifier", "First Name ", "until", "unlisted", "mobile"),
+            ("p.chan ", "\u00a0Mei", date(2027, 7, 31), True, "+44 7700 900001"),
+            (1001, None, datetime(2027, 7, 31), None, 447700900001.0),  # noqa: DTZ001 - as Excel has it
+        )
+    )
+
+    assert table.headings == ["identifier", "first_name", "until", "unlisted", "mobile"]
+    assert table.rows == [
+        ["p.chan", "Mei", "2027-07-31", "true", "+44 7700 900001"],
+        ["1001", "", "2027-07-31", "", "447700900001"],
+    ]
+
+
+def test_a_formula_is_noted_for_its_cell() -> None:
+    table = read(excel(("identifier", "email"), ("a", '=CONCATENATE("a","@x.example")'), ("b", "b@x.example")))
+
+    assert dict(table.wrong) == {(2, "email"): "the cell holds a formula: paste it as a value"}
+    assert table.rows[1] == ["b", "b@x.example"]
+
+
+def test_merged_cells_are_named() -> None:
+    data = excel(("identifier", "email"), ("a", "a@x.example"), ("b", None), merged="B2:B3")
+
+    assert sentence(data) == "The cells B2:B3 are merged: undo that in Excel, and give every row its own cells."
+
+
+def test_empty_rows_are_passed_over_and_rows_keep_their_numbers() -> None:
+    for data in (excel(("identifier",), (None,), ("a",), (None,), ("b",)), b"identifier\n\na\n\nb\n"):
+        table = read(data)
+
+        assert (table.rows, table.numbers) == ([["a"], ["b"]], [3, 5])
+
+
+def test_a_csv_with_semicolons_and_a_byte_order_mark_is_read() -> None:
+    table = read("\ufeffidentifier; First-Name\r\nzoë ;Zoë\r\n".encode())
+
+    assert (table.headings, table.rows) == (["identifier", "first_name"], [["zoë", "Zoë"]])
+
+
+def test_text_in_windows_1252_is_named_with_its_place() -> None:
+    data = "identifier,first_name\nz,Zoë\n".encode("cp1252")
+
+    assert sentence(data) == (
+        'Row 2, column 2: "ë" is not written in UTF-8 but probably in Windows-1252: save the file as "CSV UTF-8".'
+    )
+
+
+def test_a_row_too_short_or_too_long_is_noted() -> None:
+    table = read(b"identifier,role,email\na,staff\nb,staff,b@x.example,more\nc,staff,c@x.example,\n")
+
+    assert dict(table.wrong) == {
+        (2, "email"): "the row is too short: 2 cells under 3 headings",
+        (3, "email"): 'the row is too long: "more" stands under no heading',
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "The first row is empty"),
+        (b"identifier,,role\na,b,c\n", "Column 2 has no heading"),
+        (b'identifier\n"a\n', "Row 2: a quotation mark opened in this row is never closed."),
+        (b"\xd0\xcf\x11\xe0rest", "an Excel file of an old kind, or one with a password"),
+        (b"\xff\xfei\x00", "UTF-16"),
+        (b"PK\x03\x04not really", "This Excel file is damaged"),
+        (b"x" * (spreadsheet.LARGEST + 1), "The file is larger than 10 MB"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_what_to_do(data: bytes, said: str) -> None:
+    assert said in sentence(data)
+
+
+def test_100_000_rows_are_too_many_in_either_kind() -> None:
+    rows = b"identifier\n" + b"".join(b"p%d\n" % n for n in range(100_000))
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet()
+    sheet.append(["identifier"])
+    for number in range(spreadsheet.MOST_ROWS + 1):
+        sheet.append([f"p{number}"])
+    out = BytesIO()
+    book.save(out)
+
+    assert sentence(rows) == sentence(out.getvalue()) == spreadsheet.SPLIT
+
+
+def test_a_zip_that_unpacks_to_far_more_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spreadsheet, "LARGEST_UNPACKED", 1000)
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as parts:
+        parts.writestr("xl/worksheets/sheet1.xml", b"0" * 100_000)
+
+    assert sentence(out.getvalue()) == spreadsheet.SPLIT
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_the_template_has_all_headings_and_reads_back(kind: spreadsheet.Kind) -> None:
+    data = template(kind)
+
+    assert spreadsheet.kind_of(data) == kind
+    assert read(data).headings == list(COLUMNS)
+
+
+def test_the_excel_template_keeps_what_is_typed_and_says_what_to_write() -> None:
+    book = load_workbook(BytesIO(template("xlsx")))
+
+    assert book.sheetnames == ["people", "what to write"]
+    assert book["people"].column_dimensions["G"].number_format == "@"
+    assert {row[0].value for row in book["what to write"].iter_rows()} == set(COLUMNS)
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_refused_rows_are_read_again_as_they_were_and_without_the_reasons(kind: spreadsheet.Kind) -> None:
+    rows = [["=a", "+44 7700 900001", 'Zoë "Z", 2', "x: no"], ["b", "", "\x01", "y; z"]]
+
+    table = read(write(Table(["identifier", "mobile", "job_title", "reason"], rows, [2, 3]), kind))
+
+    assert table.headings == ["identifier", "mobile", "job_title"]
+    assert table.rows[0] == ["=a", "+44 7700 900001", 'Zoë "Z", 2']
+    assert table.wrong == {}
