@@ -106,7 +106,7 @@ class Amended:
         if old is None:
             return
         if isinstance(change, SetField):
-            self._put(_with_field(old, change.field, change.value))
+            self._put(_with_fields(old, {change.field: change.value}))
             if change.field in ("status", "role"):
                 self._name_books(change.person)
             return
@@ -281,17 +281,16 @@ def _newcomer(change: AddPerson) -> Membership:
     fresh = Membership(
         change.person, organisation, identifier_of(change.person), "", "staff", None, frozenset(change.books), "active"
     )
-    for name, value in change.fields:
-        fresh = _with_field(fresh, name, value)
-    return fresh
+    return _with_fields(fresh, dict(change.fields))
 
 
-def _with_field(member: Membership, name: str, value: str) -> Membership:
-    if name in _NOT_KEPT:
-        return member
-    kept: Any = _TYPED[name](value) if name in _TYPED else value.strip() or _DEFAULT.get(name, "")
-    member = member._replace(**{name: kept})
-    if name in ("first_name", "last_name"):
-        whole = " ".join(part for part in (member.first_name, member.last_name) if part)
-        return member._replace(name=whole or member.name)
-    return member
+def _with_fields(member: Membership, fields: Mapping[str, str]) -> Membership:
+    kept: dict[str, Any] = {
+        name: _TYPED[name](value) if name in _TYPED else value.strip() or _DEFAULT.get(name, "")
+        for name, value in fields.items()
+        if name not in _NOT_KEPT
+    }
+    if "name" not in kept and ("first_name" in kept or "last_name" in kept):
+        parts = (kept.get("first_name", member.first_name), kept.get("last_name", member.last_name))
+        kept["name"] = " ".join(part for part in parts if part) or member.name
+    return member._replace(**kept)
