@@ -259,6 +259,29 @@ def _ask_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--batch", metavar="FILE", help="a JSON question a line, an answer a line; - is standard input")
 
 
+def _explain_arguments(parser: ArgumentParser) -> None:
+    _policy_argument(parser)
+    parser.add_argument("one", metavar="A", help="a person, as organisation/identifier or Matrix ID")
+    parser.add_argument("other", metavar="B", help="another person")
+    parser.add_argument("--on", metavar="DATE", help="at which moment, as 2026-12-24 or 2026-12-24T08:00:00Z")
+
+
+def _explain(asked: Namespace) -> int:
+    from bridge.policy_file import places_of
+    from policy.ask import read_question
+    from policy.explain import explain, lines
+    from policy.question import See
+
+    policy = _good(asked.policy)
+    words = {"do": "see", "who": asked.one, "whom": asked.other, **({"on": asked.on} if asked.on else {})}
+    question = read_question(policy, words)
+    if not isinstance(question, See):
+        raise Failure(str(getattr(question, "error", "this is no question")))
+    now = time.time() if question.on is None else question.on
+    _print_each(lines(explain(policy, question.who, question.whom, now, places_of(asked.policy))), sys.stdout)
+    return GOOD
+
+
 def _names(words: str) -> list[str]:
     return [word.strip() for word in words.split(",") if word.strip()]
 
@@ -438,7 +461,7 @@ def _plan(asked: Namespace) -> int:
         _print_json(as_data(found))
     else:
         _print_each(said(found), sys.stdout)
-    return CHANGES if found.plan.steps or found.changes else NOTHING
+    return CHANGES if found.plan.steps or found.differences else NOTHING
 
 
 def _apply_arguments(parser: ArgumentParser) -> None:
@@ -583,6 +606,14 @@ COMMANDS = (
         "\nexit status: 0 allowed, 1 refused, 2 not a question; with --batch 0",
         _ask_arguments,
         _ask,
+        failed=NO_QUESTION,
+    ),
+    Command(
+        "explain",
+        "say what one person may do with another and why, down to file and line, and what would alter it",
+        "  qwil explain policy.yaml hillside/p.chan hillside/p.north",
+        _explain_arguments,
+        _explain,
         failed=NO_QUESTION,
     ),
     Command(

@@ -31,7 +31,7 @@ from bridge.receive import Receiver
 from bridge.store import Store, StoredEvent
 from policy.action import Action, Remove, Withdraw
 from policy.ask import Outcome, run_tests
-from policy.changes import Change, changes, fingerprint
+from policy.differences import Difference, differences, fingerprint
 from policy.mistake import Mistake
 from policy.model import Moment, Policy, UserId
 from policy.observation import Settings
@@ -313,7 +313,7 @@ class Planned(NamedTuple):
     """What `qwil plan` found."""
 
     plan: Plan
-    changes: tuple[Change, ...]
+    differences: tuple[Difference, ...]
     """What a candidate changes in the policy itself."""
     failing: tuple[Outcome, ...]
 
@@ -331,8 +331,8 @@ async def plan_from_record(config: Config, candidate: Path | None = None) -> Pla
     store = await Store.open(config.database)
     try:
         planner = await _planner(config, store, await observed(config, store), _Given(chosen))
-        differences = () if candidate is None or isinstance(current, tuple) else tuple(changes(current, chosen))
-        return Planned(planner.plan(), differences, tuple(planner.failing_tests()))
+        found = () if candidate is None or isinstance(current, tuple) else tuple(differences(current, chosen))
+        return Planned(planner.plan(), found, tuple(planner.failing_tests()))
     finally:
         await store.close()
 
@@ -465,7 +465,7 @@ def as_data(planned: Planned) -> dict[str, Any]:
     """What `qwil plan --json` prints."""
     return {
         **as_json(planned.plan),
-        "changes": [change._asdict() for change in planned.changes],
+        "policy": [difference._asdict() for difference in planned.differences],
         "failing": [outcome.expectation.name for outcome in planned.failing],
     }
 
@@ -473,8 +473,8 @@ def as_data(planned: Planned) -> dict[str, Any]:
 def said(planned: Planned) -> list[str]:
     """What `qwil plan` prints."""
     text = []
-    if planned.changes:
-        text += [f"The policy ({len(planned.changes)}):", *(f"- {change.text}" for change in planned.changes)]
+    if planned.differences:
+        text += [f"The policy ({len(planned.differences)}):", *(f"- {each.text}" for each in planned.differences)]
     text += lines(planned.plan)
     text += [
         f"Test not met, apply will refuse: {outcome.expectation.where}: {outcome.expectation.name}"

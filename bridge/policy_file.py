@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from policy.hot_reload import Loaded, PolicyFile
+from policy.locate import Places, places
 from policy.mistake import Mistakes
 from policy.model import Policy
 from policy.parse import parse
@@ -18,10 +19,16 @@ def load(path: Path, before: Policy | None = None) -> Policy | Mistakes:
     return parse(path.read_bytes(), lambda name: (path.parent / name).read_bytes(), name=path.name, before=before)
 
 
+def places_of(path: Path) -> Places:
+    """Where everything in that file and beside it stands; raises OSError where the file itself cannot be read."""
+    return places(path.read_bytes(), lambda name: (path.parent / name).read_bytes(), name=path.name)
+
+
 class PolicySource:
     """The policy in force, and what happens when a saved file changes it."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._file = PolicyFile(path, told=self._told)
         self._loaded: asyncio.Queue[Loaded] = asyncio.Queue()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policy.changes import changes, fingerprint
+from policy.differences import differences, fingerprint
 from policy.model import Policy, UserId
 from policy.observation import Look, Member, Observation, Room, Settings
 from policy.parse import parse
@@ -201,7 +201,7 @@ def test_who_is_called_right_already_is_not_in_the_plan() -> None:
 def test_changes_of_a_policy_are_told_in_words() -> None:
     extra = "      music: {name: Music, members: [kim, p01]}"
 
-    told = [change.text for change in changes(policy(), policy(network="", statuses={"p00": "left"}, extra=extra))]
+    told = [each.text for each in differences(policy(), policy(network="", statuses={"p00": "left"}, extra=extra))]
 
     assert told == [
         "book hill/music is new",
@@ -215,4 +215,4 @@ def test_changes_of_a_policy_are_told_in_words() -> None:
 def test_the_same_policy_has_the_same_fingerprint_and_another_has_another() -> None:
     assert fingerprint(policy()) == fingerprint(policy())
     assert fingerprint(policy()) != fingerprint(policy(statuses={"p11": "suspended"}))
-    assert list(changes(policy(), policy())) == []
+    assert list(differences(policy(), policy())) == []

@@ -22,7 +22,7 @@ APART = frozenset({"identifier", "books", "covers", "rank"})
 """Fields of an organisation that are no settings."""
 
 
-class Change(NamedTuple):
+class Difference(NamedTuple):
     """One difference."""
 
     organisation: str
@@ -33,7 +33,7 @@ class Change(NamedTuple):
     text: str
 
 
-def changes(old: Policy, new: Policy) -> Iterator[Change]:
+def differences(old: Policy, new: Policy) -> Iterator[Difference]:
     """Every difference, the large ones first: networks, organisations, books, people, covers, tests."""
     yield from _networks(old.networks, new.networks)
     yield from _organisations(old.organisations, new.organisations)
@@ -42,7 +42,7 @@ def changes(old: Policy, new: Policy) -> Iterator[Change]:
     if [(test.name, test.ask, test.allowed) for test in old.tests] != [
         (test.name, test.ask, test.allowed) for test in new.tests
     ]:
-        yield Change("", "tests", "tests", f"tests: {len(old.tests)} before, {len(new.tests)} now, not the same")
+        yield Difference("", "tests", "tests", f"tests: {len(old.tests)} before, {len(new.tests)} now, not the same")
 
 
 def fingerprint(policy: Policy) -> str:
@@ -72,45 +72,45 @@ def _settings() -> list[str]:
     return [field.name for field in fields(Organisation) if field.name not in APART]
 
 
-def _networks(old: Mapping[str, Network], new: Mapping[str, Network]) -> Iterator[Change]:
+def _networks(old: Mapping[str, Network], new: Mapping[str, Network]) -> Iterator[Difference]:
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)
         if before != after:
-            yield Change("", "network", name, _came_or_went(f"network {name}", before, after, ("name",)))
+            yield Difference("", "network", name, _came_or_went(f"network {name}", before, after, ("name",)))
 
 
-def _organisations(old: Mapping[str, Organisation], new: Mapping[str, Organisation]) -> Iterator[Change]:
+def _organisations(old: Mapping[str, Organisation], new: Mapping[str, Organisation]) -> Iterator[Difference]:
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)
         if before is None or after is None or any(_shown(before, key) != _shown(after, key) for key in _settings()):
             what = f"organisation {name}"
-            yield Change(name, "organisation", name, _came_or_went(what, before, after, _settings()))
+            yield Difference(name, "organisation", name, _came_or_went(what, before, after, _settings()))
         if before is not None and after is not None:
             yield from _books(name, before.books, after.books)
 
 
-def _books(organisation: str, old: Mapping[str, Book], new: Mapping[str, Book]) -> Iterator[Change]:
+def _books(organisation: str, old: Mapping[str, Book], new: Mapping[str, Book]) -> Iterator[Difference]:
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)
         if before is None or after is None or before[:5] != after[:5]:
             said = _came_or_went(f"book {organisation}/{name}", before, after, BOOK)
-            yield Change(organisation, "book", name, said)
+            yield Difference(organisation, "book", name, said)
 
 
-def _people(old: Policy, new: Policy) -> Iterator[Change]:
+def _people(old: Policy, new: Policy) -> Iterator[Difference]:
     for person, before in old.people.items():
         if person not in new.people:
-            yield Change(before.organisation, "person", person, f"{_person(before)} is in the policy no more")
+            yield Difference(before.organisation, "person", person, f"{_person(before)} is in the policy no more")
     for person, after in new.people.items():
         was = old.people.get(person)
         if was is None:
             books = f", in {_listed(after.books)}" if after.books else ""
-            yield Change(after.organisation, "person", person, f"{_person(after)} is new, {after.role}{books}")
+            yield Difference(after.organisation, "person", person, f"{_person(after)} is new, {after.role}{books}")
         elif was != after:
-            differences = [*_fields(was, after, PERSON), *_moves(was, after)]
-            if differences:
-                said = f"{_person(after)}: {'; '.join(differences)}"
-                yield Change(after.organisation, "person", person, said)
+            told = [*_fields(was, after, PERSON), *_moves(was, after)]
+            if told:
+                said = f"{_person(after)}: {'; '.join(told)}"
+                yield Difference(after.organisation, "person", person, said)
 
 
 def _moves(before: Membership, after: Membership) -> Iterator[str]:
@@ -120,14 +120,14 @@ def _moves(before: Membership, after: Membership) -> Iterator[str]:
         yield f"out of {_listed(went)}"
 
 
-def _covers(old: Policy, new: Policy) -> Iterator[Change]:
+def _covers(old: Policy, new: Policy) -> Iterator[Difference]:
     before = {cover: org for org in old.organisations.values() for cover in org.covers}
     after = {cover: org for org in new.organisations.values() for cover in org.covers}
     for cover in sorted(before.keys() | after.keys()):
         if (cover in before) != (cover in after):
             end = "" if cover in after else ": no longer"
             organisation = (after.get(cover) or before[cover]).identifier
-            yield Change(organisation, "cover", cover.absent, f"{covering(cover)}{end}")
+            yield Difference(organisation, "cover", cover.absent, f"{covering(cover)}{end}")
 
 
 def covering(cover: Cover) -> str:
