@@ -24,6 +24,7 @@ from bridge.demo.homeserver import AnswerError, Homeserver, free_port
 from bridge.demo.policy_copy import Loaded, PolicyError
 from bridge.demo.program import Program
 from bridge.demo.secrets import secrets_in
+from bridge.planning import plan_from_record
 from bridge.policy_file import PolicySource
 from policy.mistake import Mistakes
 from policy.model import Membership, PersonId, UserId
@@ -41,6 +42,9 @@ AT_ONCE = 8
 
 BRIDGE_PATIENCE = 120.0
 """Seconds until the bridge has to answer."""
+
+SETTLING_PATIENCE = 120.0
+"""Seconds given to the bridge for everybody's name, badge and spaces before the demo counts as up all the same."""
 
 _CONFIG = """\
 # Written by `qwil demo`; `qwil run -c config.yaml` starts the bridge of this folder again.
@@ -112,7 +116,7 @@ async def started(
         await _make_bot_administrator(homeserver, settings)
         say("Making the accounts")
         accounts = await _make_accounts(homeserver, loaded)
-        say("Starting the bridge")
+        say("Starting the bridge, which gives everybody a name and a badge")
         async with _bridge(folder, settings) as bridge:
             demo = Demo(folder, homeserver, bridge, settings, loaded, accounts)
             # Read before anybody can know of the copy and change it: what comes after is then a change.
@@ -272,6 +276,7 @@ async def _bridge(folder: Path, settings: Config) -> AsyncIterator[Program]:
     program = await Program.start(*words, folder=folder, log=folder / "bridge.log")
     try:
         await _until_it_answers(program, settings)
+        await _until_it_settled(settings)
         yield program
     finally:
         await program.stop()
@@ -289,6 +294,16 @@ async def _until_it_answers(program: Program, settings: Config) -> None:
                 what = "did not answer in time" if late else "ended while it started"
                 raise DemoError(f"The bridge {what}. The end of {program.log}:\n{program.last_words()}")
             await asyncio.sleep(0.1)
+
+
+async def _until_it_settled(settings: Config) -> None:
+    """Until the homeserver is what the policy says, so that nobody finds the bridge busy with its first work."""
+    deadline = asyncio.get_running_loop().time() + SETTLING_PATIENCE
+    while asyncio.get_running_loop().time() < deadline:
+        found = await plan_from_record(settings)
+        if isinstance(found, list) or all(step.waits for step in found.plan.steps):
+            return
+        await asyncio.sleep(0.7)
 
 
 async def _reaches(http: aiohttp.ClientSession, path: str) -> bool:

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 
-from bridge.demo import policy_copy
+from bridge.demo import policy_copy, tour
+from bridge.demo.player import Refused
 from bridge.demo.policy_copy import SAMPLE, SAMPLE_DAY, PolicyError, load, moved_to, reloaded, with_accounts, write
 from policy.ask import run_tests
 from policy.model import PersonId
@@ -204,6 +206,45 @@ def test_all_mistakes_of_an_own_policy_are_told_with_their_places(tmp_path: Path
 
     assert "mine.yaml:2:16" in str(error.value)
     assert "mine.yaml:3:3" in str(error.value)
+
+
+# The tour
+
+
+async def test_a_step_that_goes_otherwise_than_told_is_told_plainly_and_fails_the_tour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def untrue(told: tour.Tour) -> None:
+        told.true("Pigs fly.", False)
+
+    async def refused(_: tour.Tour) -> None:
+        raise Refused("Clients cannot be invited to external chats.", ("EXT-3",))
+
+    async def allowed(told: tour.Tour) -> None:
+        await told.refused("A parent enters", asyncio.sleep(0), "EXT-3")
+
+    async def refused_otherwise(told: tour.Tour) -> None:
+        await told.refused("A parent enters", refused(told), "BOOK-8")
+
+    async def good(told: tour.Tour) -> None:
+        told.true("Birds fly.", True)
+
+    monkeypatch.setattr(tour, "STEPS", tuple((step.__name__, step) for step in (untrue, refused, allowed, good)))
+    said: list[str] = []
+    went_well = await tour.tell(SimpleNamespace(folder="/the/demo"), said.append)
+    monkeypatch.setattr(tour, "STEPS", (("refused otherwise", refused_otherwise),))
+    went_well_otherwise = await tour.tell(SimpleNamespace(folder="/the/demo"), said.append)
+
+    assert not went_well
+    assert not went_well_otherwise
+    assert "   FAILED: Pigs fly.: this is not so." in said
+    assert "   FAILED: it was refused. “Clients cannot be invited to external chats.” (EXT-3)" in said
+    assert "   FAILED: A parent enters: it was allowed and should have been refused (EXT-3)." in said
+    assert any(
+        line.startswith("   FAILED: A parent enters: it was refused for EXT-3 instead of BOOK-8") for line in said
+    )
+    assert "   Birds fly." in said
+    assert "\n3 of 4 steps did not go as told. The logs lie in /the/demo." in said
 
 
 # The whole
