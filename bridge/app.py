@@ -27,6 +27,7 @@ from bridge.receive import Receiver
 from bridge.registration import token_objection
 from bridge.retry import until_available
 from bridge.store import Store, StoredEvent
+from bridge.why_words import why_words
 from policy.mistake import Mistakes
 from policy.model import UserId
 from policy.observation import Settings
@@ -89,7 +90,7 @@ class Bridge:
             performer=self._performer,
             direct=self._direct,
             message_link=config.message_link,
-            more=plan_words(self._planner, self._performer, self._direct),
+            more={**why_words(self._source), **plan_words(self._planner, self._performer, self._direct)},
         )
         self._receiver = Receiver(store, self.handle, hs_token=config.appservice.hs_token)
         self._catch_up = CatchUp(store, homeserver, bot=bot, arrived=self._receiver.wake)

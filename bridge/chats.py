@@ -92,13 +92,11 @@ class Chats:
 
     async def _bot_moved(self, event: StoredEvent) -> None:
         """The bot enters the rooms made for it and no others."""
-        if event.content.get("membership") != "invite":
-            return
-        room = self._observer.room(event.room_id)
+        presence, room = event.content.get("membership"), self._observer.room(event.room_id)
         try:
-            if room is None:
+            if presence == "invite" and room is None:
                 await self._performer.decline(event.room_id)
-            else:
+            elif presence == "invite":
                 await self._performer.join(event.room_id, self._observer.bot)
         except Refused as refusal:
             log.warning("The bot could not answer the invitation to %s: %s", event.room_id, refusal)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import aiohttp
-from mautrix.api import Method, Path, PathBuilder
+from mautrix.api import HTTPAPI, Method, Path, PathBuilder
 from mautrix.appservice.api.appservice import AppServiceAPI
 from mautrix.errors import MatrixConnectionError, MatrixRequestError
 from mautrix.types import UserID
@@ -28,6 +28,10 @@ AWAY = frozenset({429, 502, 503, 504})
 
 LONGEST_ANSWER = 120.0
 """Seconds; Synapse answers a join to a large room within that."""
+
+
+SYNC_DEVICE = "QWILRECORD"
+"""The bot's one device."""
 
 
 class HomeserverUnavailable(Unavailable):
@@ -49,6 +53,7 @@ class Homeserver:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._api: AppServiceAPI | None = None
+        self._syncing: HTTPAPI | None = None
 
     async def __aenter__(self) -> Self:
         session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LONGEST_ANSWER))
@@ -79,39 +84,65 @@ class Homeserver:
 
         `user` is whom the bridge acts as, by default the bot. Raises `Refused`.
         """
-        return await until_available(lambda: self._once(method, path, content, user, query))
+        return await self._patiently(self._as(user), method, path, content, dict(query or {}))
+
+    async def sync(self, **query: str) -> Any:
+        """What the bot's own `/sync` shows. An application service's token is not enough for that: the bot logs in."""
+        if self._syncing is None:
+            self._syncing = await self._logged_in()
+        try:
+            return await self._patiently(self._syncing, Method.GET, Path.v3.sync, None, dict(query))
+        except Refused as refusal:
+            if refusal.errcode == "M_UNKNOWN_TOKEN":
+                self._syncing = None
+            raise
+
+    async def _logged_in(self) -> HTTPAPI:
+        assert self._api is not None, "use it as `async with`"  # noqa: S101 - a mistake in our own code
+        content = {
+            "type": "m.login.application_service",
+            "identifier": {"type": "m.id.user", "user": self._config.bot},
+            "device_id": SYNC_DEVICE,
+            "initial_device_display_name": "qwil",
+        }
+        answer = await self.ask(Method.POST, Path.v3.login, content)
+        return HTTPAPI(
+            self._config.homeserver.address, answer["access_token"], client_session=self._api.session, log=self._api.log
+        )
 
     async def upload(self, data: bytes, *, name: str, mimetype: str) -> str:
         """Upload a file as the bot; its `mxc:` address."""
         path = PathBuilder("/_matrix/media").v3.upload
-
-        async def attempt() -> Any:
-            return await self._once(Method.POST, path, data, None, {"filename": name}, {"Content-Type": mimetype})
-
-        answer = await until_available(attempt)
+        headers = {"Content-Type": mimetype}
+        answer = await self._patiently(self._as(None), Method.POST, path, data, {"filename": name}, headers)
         return str(answer["content_uri"])
 
-    async def _once(
+    def _as(self, user: UserId | None) -> AppServiceAPI:
+        assert self._api is not None, "use it as `async with`"  # noqa: S101 - a mistake in our own code
+        return self._api.user(UserID(user)) if user is not None else self._api
+
+    async def _patiently(
         self,
+        api: HTTPAPI,
         method: Method,
         path: PathBuilder,
         content: Mapping[str, Any] | bytes | None,
-        user: UserId | None,
-        query: Mapping[str, str] | None,
+        query: dict[str, str],
         headers: dict[str, str] | None = None,
     ) -> Any:
-        assert self._api is not None, "use it as `async with`"  # noqa: S101 - a mistake in our own code
-        api = self._api.user(UserID(user)) if user is not None else self._api
-        body = content if isinstance(content, bytes) or content is None else dict(content)
-        try:
-            return await api.request(method, path, body, headers=headers, query_params=dict(query or {}))
-        except (MatrixConnectionError, TimeoutError) as error:
-            raise HomeserverUnavailable(f"The homeserver does not answer: {error}.") from error
-        except MatrixRequestError as error:
-            if error.http_status in AWAY:
-                raise HomeserverUnavailable(f"The homeserver is busy: HTTP {error.http_status}.") from error
-            text = error.message or ""
-            raise Refused(error.http_status, str(error.errcode or ""), text) from error
+        async def attempt() -> Any:
+            body = content if isinstance(content, bytes) or content is None else dict(content)
+            try:
+                # mautrix writes into both.
+                return await api.request(method, path, body, headers=dict(headers or {}), query_params=dict(query))
+            except (MatrixConnectionError, TimeoutError) as error:
+                raise HomeserverUnavailable(f"The homeserver does not answer: {error}.") from error
+            except MatrixRequestError as error:
+                if error.http_status in AWAY:
+                    raise HomeserverUnavailable(f"The homeserver is busy: HTTP {error.http_status}.") from error
+                raise Refused(error.http_status, str(error.errcode or ""), error.message or "") from error
+
+        return await until_available(attempt)
 
 
 def room_path(room: str) -> PathBuilder:

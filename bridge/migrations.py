@@ -17,8 +17,10 @@ COUNTED = {
 """How each database numbers rows by itself, never giving a number twice."""
 
 RECEIVED = (
+    # The homeserver's own number is no key: Synapse on SQLite begins again at 1 after a restart.
     """CREATE TABLE transactions (
-        id        TEXT PRIMARY KEY,
+        number    {counted},
+        id        TEXT NOT NULL,
         received  DOUBLE PRECISION NOT NULL,
         oddments  TEXT
     )""",
@@ -32,7 +34,7 @@ RECEIVED = (
         origin_server_ts  BIGINT NOT NULL,
         received          DOUBLE PRECISION NOT NULL,
         redacts           TEXT,
-        transaction_id    TEXT,
+        transaction_no    BIGINT,
         json              TEXT NOT NULL
     )""",
     "CREATE INDEX events_of_a_room ON events (room_id, arrival)",

@@ -88,6 +88,12 @@ class Observer:
         if room in self._rooms or (kind in MARKS and key == ""):
             self._rooms[room] = _as_room(room, self._creators.get(room, UserId("")), state)
 
+    async def refresh(self, room: RoomName, kind: str, key: str) -> None:
+        """Look up what the record says now: an event may be handled late, after the state went on."""
+        current = await self._store.state(room, kind, key)
+        if current is not None:
+            self.note(room, kind, key, current.content, current.sender)
+
     def local(self, user: UserId) -> bool:
         """Is the account on our homeserver, so that the bridge may act for it?"""
         return user.endswith(f":{self.server}")

@@ -89,6 +89,10 @@ class Receiver:
             app.router.add_get(prefix + "/rooms/{alias}", self._deny_knowing)
         app.router.add_post("/_matrix/app/v1/ping", self._answer_ping)
 
+    def wake(self) -> None:
+        """Something came into the record by another way."""
+        self._arrived.set()
+
     async def run(self) -> NoReturn:
         """Handle what is stored, and then what comes, until cancelled."""
         while True:

@@ -20,7 +20,8 @@ id: {id}
 url: {url}
 as_token: {as_token}
 hs_token: {hs_token}
-sender_localpart: {bot}
+# Not the bot: the homeserver lets the account named here follow no rooms (/sync), and the bot has to see what it missed.
+sender_localpart: {sender}
 # The bridge acts as its bot and, where a person asked it to, as that person: no name is reserved for it.
 namespaces:
   users:
@@ -54,7 +55,7 @@ def registration_text(config: Config, tokens: Tokens) -> str:
         url=_quoted(config.appservice.address),
         as_token=_quoted(tokens.as_token),
         hs_token=_quoted(tokens.hs_token),
-        bot=_quoted(config.appservice.bot),
+        sender=_quoted(f"{config.appservice.bot}-appservice"),
         everybody=_quoted(f"@.*:{re.escape(config.homeserver.server_name)}"),
     )
 

@@ -65,6 +65,10 @@ POSTGRES_REFUSES = (
 )
 
 
+MOST_VALUES = 500
+"""So many values go into one statement; SQLite takes 999 at the least."""
+
+
 class StoreUnavailable(Unavailable):
     """The database cannot be reached or cannot write just now."""
 
@@ -160,7 +164,7 @@ EVENT = (
 )
 INSERT_EVENT = """
     INSERT INTO events (event_id, room_id, sender, type, state_key, origin_server_ts, redacts, json,
-                        received, transaction_id)
+                        received, transaction_no)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (event_id) DO NOTHING"""
 # An event that was there before keeps its place: sent again, it must not set the state of a room back.
 LET_STATE_FOLLOW = """
@@ -202,36 +206,74 @@ class Store:
 
     async def receive(
         self, transaction: str, events: Sequence[NewEvent], *, received: Moment, oddments: str | None = None
-    ) -> bool:
+    ) -> None:
         """Store a transaction with its new events and let those wait to be handled, all or nothing.
 
-        Events whose id is known are left as they are. False, and nothing stored, when the transaction is known.
-        `oddments` keeps what in it could be no event.
+        Events are known by their id and left as they are. The transaction's id says nothing: Synapse on SQLite begins
+        again at 1 after a restart, and what came under a number once seen would be lost. `oddments` keeps what in it
+        could be no event.
         """
-        return await self._write(self._receive(transaction, events, received, oddments))
+        await self._write(self._receive(transaction, events, received, oddments))
 
     async def _receive(
         self, transaction: str, events: Sequence[NewEvent], received: Moment, oddments: str | None
-    ) -> bool:
+    ) -> None:
         async with self._transaction() as database:
             # Writing first takes SQLite's write lock before anything was read.
-            newest = await database.fetchval(
-                "INSERT INTO transactions (id, received, oddments) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING"
-                " RETURNING (SELECT COALESCE(MAX(arrival), 0) FROM events)",
+            number, newest = await database.fetchrow(
+                "INSERT INTO transactions (id, received, oddments) VALUES ($1, $2, $3)"
+                " RETURNING number, (SELECT COALESCE(MAX(arrival), 0) FROM events)",
                 transaction, received, oddments,
             )  # fmt: skip
-            if newest is None:
-                return False
-            await database.executemany(INSERT_EVENT, [(*event, received, transaction) for event in events])
+            await database.executemany(INSERT_EVENT, [(*event, received, number) for event in events])
             states = [(event.event_id, newest) for event in events if event.state_key is not None]
             if states:
                 await database.executemany(LET_STATE_FOLLOW, states)
             await database.execute(
                 "INSERT INTO waiting (arrival, room_id)"
-                " SELECT arrival, room_id FROM events WHERE arrival > $1 AND transaction_id = $2",
-                newest, transaction,
+                " SELECT arrival, room_id FROM events WHERE arrival > $1 AND transaction_no = $2",
+                newest, number,
             )  # fmt: skip
-            return True
+
+    async def fill(
+        self, room: str, missing: Sequence[NewEvent], state: Sequence[NewEvent], *, received: Moment
+    ) -> None:
+        """Put events on record that never came, to be handled like others, and take the state from `state` alone.
+
+        The place of a late event in the order of arrival says nothing about the state of its room.
+        """
+        await self._write(self._fill(room, missing, state, received))
+
+    async def _fill(self, room: str, missing: Sequence[NewEvent], state: Sequence[NewEvent], received: Moment) -> None:
+        async with self._transaction() as database:
+            number, newest = await database.fetchrow(
+                "INSERT INTO transactions (id, received) VALUES ('', $1)"
+                " RETURNING number, (SELECT COALESCE(MAX(arrival), 0) FROM events)",
+                received,
+            )
+            events = {event.event_id: event for event in (*missing, *state)}
+            await database.executemany(INSERT_EVENT, [(*event, received, number) for event in events.values()])
+            await database.execute("DELETE FROM room_state WHERE room_id = $1", room)
+            await database.executemany(
+                "INSERT INTO room_state (room_id, type, state_key, arrival)"
+                " SELECT room_id, type, state_key, arrival FROM events WHERE event_id = $1 AND room_id = $2",
+                [(event.event_id, room) for event in state],
+            )
+            await database.execute(
+                "INSERT INTO waiting (arrival, room_id)"
+                " SELECT arrival, room_id FROM events WHERE arrival > $1 AND transaction_no = $2",
+                newest, number,
+            )  # fmt: skip
+
+    async def unknown(self, events: Sequence[str]) -> set[str]:
+        """Those of the event ids that are not on record."""
+        known = set()
+        for start in range(0, len(events), MOST_VALUES):
+            part = events[start : start + MOST_VALUES]
+            marks = ", ".join(f"${number}" for number in range(1, len(part) + 1))
+            rows = await self._fetch(f"SELECT event_id FROM events WHERE event_id IN ({marks})", *part)  # noqa: S608 - numbered marks
+            known |= {row[0] for row in rows}
+        return set(events) - known
 
     async def waiting(self, now: Moment, limit: int = 100) -> list[Waiting]:
         """Events to handle now, in the order of arrival; a room whose event failed waits as a whole."""

@@ -52,10 +52,9 @@ class DyingStore(Store):
 
     async def receive(
         self, transaction: str, events: Sequence[NewEvent], *, received: Moment, oddments: str | None = None
-    ) -> bool:
-        is_new = await super().receive(transaction, events, received=received, oddments=oddments)
+    ) -> None:
+        await super().receive(transaction, events, received=received, oddments=oddments)
         fate.comes_to("before the transaction is acknowledged")
-        return is_new
 
     async def mark_handled(self, event: StoredEvent) -> None:
         fate.comes_to("before the event is marked as handled")

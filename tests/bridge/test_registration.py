@@ -33,7 +33,7 @@ def test_synapse_reads_the_registration_as_it_was_meant(settings: Config, tmp_pa
     assert (service.id, service.url, service.sender.to_string()) == (
         "qwil",
         "http://127.0.0.1:29333",
-        "@qwil:school.example",
+        "@qwil-appservice:school.example",
     )
     assert (service.token, service.hs_token) == tokens
     assert service.supports_ephemeral

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from bridge.store import Store
 from policy.rooms import CHAT, DRAFT
 from tests.homeserver import two_schools
 from tests.homeserver.bridged import Bridged, bridged
@@ -247,6 +250,48 @@ async def test_the_bridge_goes_on_by_itself_when_the_homeserver_was_away(school:
 
     await eventually(lambda: okafor.state(room, CHAT), lambda content: content["draft"] is False, patience=60)
     assert await school.say(okafor, "contacts") != ""
+
+
+@asynccontextmanager
+async def swallowing(school: Bridged) -> AsyncIterator[list[dict[str, Any]]]:
+    """Somebody takes the homeserver's events in the bridge's place and loses them."""
+    lost: list[dict[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        lost.extend((await request.json())["events"])
+        return web.json_response({})
+
+    application = web.Application()
+    application.router.add_put("/_matrix/app/v1/transactions/{number}", take)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    appservice = school.settings.appservice
+    try:
+        await web.TCPSite(runner, appservice.hostname, appservice.port).start()
+        yield lost
+    finally:
+        await runner.cleanup()
+
+
+async def test_what_the_homeserver_lost_on_its_way_is_found_and_done(school: Bridged) -> None:
+    okafor, chan, head = await school.clients("okafor", "chan", "head")
+    begun_before = await begun(okafor, head)
+    await school.stop()
+
+    async with swallowing(school) as lost:
+        draft = await okafor.create_room(chan.user_id, name="Lost")
+        await okafor.send(draft, "Can anybody hear me?")
+        last = await okafor.send(begun_before, "And here?")
+        await eventually(lambda: [event["event_id"] for event in lost], lambda seen: last in seen)
+    await school.start()
+
+    await eventually(lambda: okafor.state(draft, CHAT), lambda content: content["draft"] is False)
+    await eventually(lambda: okafor.members(draft), lambda members: {BOT, chan.user_id} <= members)
+    store = await Store.open(school.settings.database)
+    try:
+        await eventually(lambda: store.event(last), lambda event: event is not None)
+    finally:
+        await store.close()
 
 
 async def test_help_lists_the_words_and_leaves_out_those_of_staff_for_clients(school: Bridged) -> None:

@@ -1,0 +1,145 @@
+"""Finding what the homeserver never sent: events lost on its side between sending to a room and to the bridge.
+
+A homeserver that is stopped forgets the events it had queued for its application services, and the bridge would never
+hear of them: a draft would stay one, a record would have a hole. The bot's own `/sync` knows better. What it shows and
+the record lacks after a while is fetched, with the state of the room, and handled like everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from mautrix.api import Method, Path
+
+from bridge.homeserver import Homeserver, Refused, room_path
+from bridge.receive import as_event
+from bridge.store import NewEvent, Store
+from policy.model import Moment, UserId
+
+EVERY = 20.0
+"""Seconds between two looks."""
+
+PATIENCE = 5.0
+"""Seconds in which an event may still come by itself."""
+
+PAGE = 100
+"""Events asked for at once."""
+
+FILTER = json.dumps({
+    "presence": {"types": []},
+    "account_data": {"types": []},
+    "room": {
+        "timeline": {"limit": PAGE},
+        "state": {"lazy_load_members": True},
+        "ephemeral": {"types": []},
+        "account_data": {"types": []},
+    },
+})  # fmt: skip
+
+log = logging.getLogger("qwil.catch_up")
+
+
+class CatchUp:
+    """Compares what the bot can see with what is on record."""
+
+    def __init__(
+        self,
+        store: Store,
+        homeserver: Homeserver,
+        *,
+        bot: UserId,
+        arrived: Callable[[], None],
+        every: float = EVERY,
+        patience: float = PATIENCE,
+        clock: Callable[[], Moment] = time.time,
+    ) -> None:
+        self._store = store
+        self._homeserver = homeserver
+        self._bot = bot
+        self._arrived = arrived
+        self._every = every
+        self._patience = patience
+        self._clock = clock
+
+    async def run(self) -> NoReturn:
+        """Look again and again until cancelled, at once where something was found."""
+        patience = 0.0
+        while True:
+            try:
+                found = await self.look(patience)
+            except Refused as refusal:
+                log.error("What may be missing cannot be looked up: %s", refusal)
+                found = 0
+            patience = self._patience
+            await asyncio.sleep(0 if found else self._every)
+
+    async def look(self, patience: float = 0.0) -> int:
+        """Look once, giving what is on its way `patience` seconds; how many events and invitations had never come."""
+        since = await self._store.recall("sync")
+        # Synapse answers the same first request from its cache for two minutes; the milliseconds make it another one.
+        query = {"since": since, "timeout": "0"} if since else {"timeout": str(int(self._clock() * 1000) % 1000)}
+        news = await self._homeserver.sync(filter=FILTER, **query)
+        await asyncio.sleep(patience)
+        rooms = news.get("rooms", {})
+        found = 0
+        for room, part in rooms.get("join", {}).items():
+            try:
+                found += await self._complete(room, part.get("timeline", {}))
+            except Refused as refusal:
+                log.warning("The history of %s cannot be read: %s", room, refusal)
+        for room in rooms.get("invite", {}):
+            found += await self._answer(room)
+        # Only now: a kill in between repeats the look, and loses nothing.
+        await self._store.remember("sync", news["next_batch"])
+        return found
+
+    async def _complete(self, room: str, timeline: dict[str, Any]) -> int:
+        """Fetch what is missing of a room; a limited timeline is followed back to what is known."""
+        events = _as_events(room, timeline.get("events", []))
+        unknown = await self._store.unknown([event.event_id for event in events])
+        missing = [event for event in events if event.event_id in unknown]
+        page = timeline.get("prev_batch")
+        if timeline.get("limited") and page and events and events[0].event_id in unknown:
+            missing = [*await self._before(room, page), *missing]
+        if not missing:
+            return 0
+        log.warning("%d events of %s had never come; they are fetched.", len(missing), room)
+        state = _as_events(room, await self._homeserver.ask(Method.GET, room_path(room).state))
+        await self._store.fill(room, missing, state, received=self._clock())
+        self._arrived()
+        return len(missing)
+
+    async def _before(self, room: str, page: str) -> list[NewEvent]:
+        """What is missing before a page of history, oldest first, back to an event that is on record."""
+        pages: list[list[NewEvent]] = []
+        while True:
+            query = {"dir": "b", "from": page, "limit": str(PAGE)}
+            answer = await self._homeserver.ask(Method.GET, room_path(room).messages, query=query)
+            events = _as_events(room, answer.get("chunk", []))[::-1]
+            unknown = await self._store.unknown([event.event_id for event in events])
+            pages.append([event for event in events if event.event_id in unknown])
+            page = answer.get("end")
+            if not page or not events or events[0].event_id not in unknown:
+                return [event for part in reversed(pages) for event in part]
+
+    async def _answer(self, room: str) -> int:
+        """An invitation of the bot that never came is one: inside, the next look shows what the room is."""
+        if await self._store.state(room, "m.room.member", self._bot) is not None:
+            return 0
+        try:
+            await self._homeserver.ask(Method.POST, Path.v3.join[room], {})
+        except Refused as refusal:
+            log.warning("The bot could not enter %s: %s", room, refusal)
+            return 0
+        return 1
+
+
+def _as_events(room: str, entries: Iterable[Any]) -> list[NewEvent]:
+    """Events as the record keeps them; those of `/sync` do not say their room."""
+    whole = ({**entry, "room_id": room} if isinstance(entry, dict) else entry for entry in entries)
+    return [event for event in map(as_event, whole) if event is not None]
