@@ -17,7 +17,7 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from bridge.transcript import bundle, record
+from bridge.transcript import bundle, record, rsmf
 from bridge.transcript.compose import Composer
 from bridge.transcript.fonts import Fonts
 from bridge.transcript.media import Fetch, Shelf
@@ -144,7 +144,7 @@ def _fill(
     paths = dict.fromkeys(_paths(work))
     members = bundle.zip_media(work / bundle.INDEX, work / "media", folder / bundle.MEDIA, paths)
     if settings.rsmf:
-        pass
+        rsmf.write(transcript, work, folder)
     bundle.write_readme(folder / bundle.README, volumes, settings.key)
     bundle.seal(folder, transcript, members, problems, settings.key)
 

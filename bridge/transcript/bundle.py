@@ -67,8 +67,8 @@ def zip_media(index: Path, media: Path, out: Path, paths: Iterable[str]) -> list
     """Write the media zip, stored and not compressed again, and say what is in it."""
     members: list[Stored] = []
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, strict_timestamps=True) as archive:
-        members.append(_put(archive, INDEX, index))
-        members.extend(_put(archive, path, media / Path(path).name) for path in paths)
+        members.append(put(archive, INDEX, index))
+        members.extend(put(archive, path, media / Path(path).name) for path in paths)
     return members
 
 
@@ -78,7 +78,7 @@ def pack(folder: Path, out: Path) -> None:
     with zipfile.ZipFile(unfinished, "w") as archive:
         for path in sorted(folder.iterdir()):
             is_text = path.suffix in (".json", ".jsonl", ".txt", ".sig")
-            _put(archive, path.name, path, zipfile.ZIP_DEFLATED if is_text else zipfile.ZIP_STORED)
+            put(archive, path.name, path, zipfile.ZIP_DEFLATED if is_text else zipfile.ZIP_STORED)
     unfinished.replace(out)
 
 
@@ -120,7 +120,8 @@ def _stored(path: Path) -> Stored:
     return Stored(path.name, path.stat().st_size, sha256_of(path))
 
 
-def _put(archive: zipfile.ZipFile, name: str, path: Path, method: int = zipfile.ZIP_STORED) -> Stored:
+def put(archive: zipfile.ZipFile, name: str, path: Path, method: int = zipfile.ZIP_STORED) -> Stored:
+    """Add a file to a zip, with nothing in it but its name and its bytes."""
     member = zipfile.ZipInfo(name, ALWAYS)
     member.compress_type = method
     member.external_attr = 0o644 << 16
