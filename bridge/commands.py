@@ -24,7 +24,7 @@ from policy.decision import Decision
 from policy.model import DEFAULT_TITLE, Membership, Moment, Policy, UserId
 from policy.naming import people_named, tokens
 from policy.observation import Room
-from policy.question import BarClients, Chat, Leave, Remove, Rename, Search, StartChat
+from policy.question import BarClients, Chat, Leave, Remove, Rename, Search
 from policy.reach import see, status
 from policy.rooms import chat_in_room, shown_badge, shown_name, stands_for, stood_for
 from policy.words import command_word
@@ -294,31 +294,6 @@ class Commands:
         )
         return f"{link}\nIt opens the message for those who are in the chat, and for nobody else."
 
-    async def why(self, asked: Asked) -> str:
-        """May I start a chat with that person, and why not? About two others only their administrators may ask."""
-        words = tokens(asked.rest)
-        if not words:
-            raise Answer("Write whom it is about: “why PERSON”.")
-        users = self._named(asked, words)
-        if len(users) > 1:
-            return self._why_two(asked, users[0], users[1])
-        return "\n".join(dict.fromkeys(self._why(asked, member, users[0]) for member in asked.memberships))
-
-    def _why(self, asked: Asked, who: Membership, user: UserId) -> str:
-        whom = stands_for(asked.policy, who.organisation, user, asked.now)
-        organisation = asked.policy.organisations[who.organisation].name
-        if whom is None:
-            return f"No: {user} belongs to no organisation that {organisation} is connected with (DIR-4)."
-        return _reasons(asked.policy, who, whom, asked.now)
-
-    def _why_two(self, asked: Asked, one: UserId, other: UserId) -> str:
-        for admin in asked.memberships:
-            who = stands_for(asked.policy, admin.organisation, one, asked.now) if admin.admin else None
-            whom = stands_for(asked.policy, admin.organisation, other, asked.now)
-            if who is not None and whom is not None and who.organisation == admin.organisation:
-                return _reasons(asked.policy, who, whom, asked.now)
-        raise Answer("Only an administrator can ask about two other people, of their own organisation (ROLE-1).")
-
     def _named(self, asked: Asked, words: list[str]) -> tuple[UserId, ...]:
         named = people_named(asked.policy, asked.memberships, words, asked.now)
         if named.mistakes:
@@ -350,13 +325,6 @@ def _membership(asked: Asked, room: Room) -> Membership:
 def _require(decision: Decision) -> None:
     if not decision.allowed:
         raise Answer(decision.text)
-
-
-def _reasons(policy: Policy, who: Membership, whom: Membership, now: Moment) -> str:
-    decision = decide(policy, StartChat(who.id, (whom.id,)), now)
-    if decision.allowed:
-        return f"Yes: a chat of {policy.organisations[who.organisation].name} can be started."
-    return f"No: {decision.text} ({', '.join(decision.rules)})"
 
 
 def _contacts(asked: Asked, viewer: Membership) -> Iterator[str]:
@@ -397,7 +365,6 @@ WORDS: dict[str, Word] = {
     "contacts": Word("contacts [ORGANISATION]", "who is on your contact list", Commands.contacts),
     "find": Word("find TEXT", "people by name or organisation", Commands.find, staff=True),
     "new": Word('new "TITLE" PERSON…', "a new chat; it begins with your first message", Commands.new),
-    "why": Word("why PERSON", "whether you can start a chat with somebody, and why not", Commands.why),
     "add": Word("add PERSON…", "bring people into this chat", Commands.add, in_chat=True),
     "remove": Word("remove PERSON", "take somebody out of this chat", Commands.remove, in_chat=True, staff=True),
     "leave": Word("leave", "leave this chat", Commands.leave, in_chat=True),

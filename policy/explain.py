@@ -447,8 +447,17 @@ def lines(explanation: Explanation) -> Iterator[str]:
     """The explanation for people."""
     yield from map(said, explanation.answers)
     yield "Where it stands:"
-    for fact in explanation.facts:
-        yield f"- {fact.place} {fact.text}" if fact.place is not None else f"- {fact.text}"
+    yield from fact_lines(explanation.facts)
+    yield from change_lines(explanation)
+
+
+def fact_lines(facts: Iterable[Fact]) -> Iterator[str]:
+    """What stands where."""
+    return (f"- {fact.place} {fact.text}" if fact.place is not None else f"- {fact.text}" for fact in facts)
+
+
+def change_lines(explanation: Explanation) -> Iterator[str]:
+    """What would turn the answer round."""
     wanted = "not so" if explanation.altering.decision.allowed else "otherwise"
     verb = _VERBS[explanation.altering.do].format(whom=explanation.other.id)
     if not explanation.changes:
