@@ -78,7 +78,8 @@ def _start(policy: Policy, question: StartChat, now: Moment) -> Decision:
     if not decision.allowed:
         return decision
     home = policy.people[question.who].organisation
-    return decision._replace(kind=kind_of(policy, home, (question.who, *question.people)))
+    everybody = (question.who, *(member.id for member in start_chat.others(policy, question)))
+    return decision._replace(kind=kind_of(policy, home, everybody))
 
 
 def _add(policy: Policy, question: Add, now: Moment) -> Decision:

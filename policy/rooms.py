@@ -32,9 +32,12 @@ def stands_for(policy: Policy, organisation: str, user: UserId, now: Moment) -> 
     organisation of the network.
     """
     lasting = [member for member in policy.accounts.get(user, ()) if status(member, now) != "left"]
-    at_home = (member for member in lasting if member.organisation == organisation)
-    abroad = (m for m in lasting if m.role == "staff" and linked(policy, organisation, m.organisation))
-    return next(at_home, None) or next(abroad, None)
+    for member in lasting:
+        if member.organisation == organisation:
+            return member
+    abroad = [m for m in lasting if m.role == "staff" and linked(policy, organisation, m.organisation)]
+    # Whoever has not accepted an invitation there yet is staff here by the membership they have.
+    return min(abroad, key=lambda member: status(member, now) == "invited", default=None)
 
 
 def stood_for(policy: Policy, organisation: str, user: UserId, now: Moment) -> Membership | None:
