@@ -19,7 +19,7 @@ class Refused(Exception):
     """The homeserver said no: the sentence that the client received, and the rules behind it."""
 
     def __init__(self, sentence: str, rules: tuple[str, ...]) -> None:
-        super().__init__(sentence)
+        super().__init__(f"“{sentence}”" + (f" ({', '.join(rules)})" if rules else ""))
         self.sentence = sentence
         self.rules = rules
 
@@ -47,8 +47,12 @@ class Player:
         invite = [each.user_id if isinstance(each, Player) else each for each in people]
         return str((await self._granted(self._client.room_create(name=title, invite=invite))).room_id)
 
-    async def create_direct(self, user: str) -> str:
-        """A direct chat with one Matrix ID; its room."""
+    async def direct_chat(self, user: str) -> str:
+        """The room of the direct chat with one Matrix ID, created where the client has none."""
+        pair = {self.user_id, user}
+        known = (room for room, shown in self._client.rooms.items() if shown.users.keys() == pair)
+        if room := next(known, None):
+            return str(room)
         return str((await self._granted(self._client.room_create(invite=[user], is_direct=True))).room_id)
 
     async def invite(self, room: str, whom: "Player") -> None:

@@ -55,20 +55,20 @@ class Tour:
                     f"{refusal.sentence}"
                 ) from refusal
             self.tell(f"{sentence}: refused.")
-            self.tell(f"  “{refusal.sentence}” ({', '.join(refusal.rules)})")
+            self.tell(f"  {refusal}")
         else:
             raise Untrue(f"{sentence}: it was allowed and should have been refused ({_list(rules)})")
 
     async def seen(self, sentence: str, by: Player, wanted: Callable[[], bool]) -> None:
         """Tell of something that must come to show in somebody's client."""
         if not await by.sees(wanted, patience=PATIENCE):
-            raise Untrue(f"{sentence}: {by.name}'s client did not show it within {PATIENCE:g} seconds")
+            raise Untrue(f"{sentence.rstrip('.')}: {by.name}'s client did not show it within {PATIENCE:g} seconds")
         self.tell(sentence)
 
     def true(self, sentence: str, fact: bool) -> None:
         """Tell of something that was just looked at."""
         if not fact:
-            raise Untrue(f"{sentence}: this is not so")
+            raise Untrue(f"{sentence.rstrip('.')}: this is not so")
         self.tell(sentence)
 
     async def answer_of_bot(self, player: Player, room: str, words: str) -> str:
@@ -109,7 +109,7 @@ async def _went_as_told(tour: Tour, step: "Step") -> bool:
     try:
         await step(tour)
     except Refused as refusal:
-        tour.say(f"   FAILED: it was refused. “{refusal.sentence}” ({', '.join(refusal.rules)})")
+        tour.say(f"   FAILED: it was refused. {refusal}")
     except Untrue as untrue:
         tour.say(f"   FAILED: {untrue}.")
     except (ClientError, TimeoutError, OSError) as error:
@@ -298,7 +298,7 @@ async def limits(tour: Tour) -> None:
 
 async def words_to_the_bot(tour: Tour) -> None:
     (diaz,) = await tour.people("hillside/p.diaz")
-    room = await diaz.create_direct(tour.demo.config.bot)
+    room = await diaz.direct_chat(tour.demo.config.bot)
     said = await tour.answer_of_bot(diaz, room, "contacts")
     tour.true(
         "Rosa Díaz writes “contacts” to the bot, which lists hers: Shirin Begum is there.", "Shirin Begum" in said

@@ -237,7 +237,7 @@ async def test_a_step_that_goes_otherwise_than_told_is_told_plainly_and_fails_th
 
     assert not went_well
     assert not went_well_otherwise
-    assert "   FAILED: Pigs fly.: this is not so." in said
+    assert "   FAILED: Pigs fly: this is not so." in said
     assert "   FAILED: it was refused. “Clients cannot be invited to external chats.” (EXT-3)" in said
     assert "   FAILED: A parent enters: it was allowed and should have been refused (EXT-3)." in said
     assert any(
