@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synapse.api.errors import SynapseError
+from synapse.api.errors import Codes, SynapseError
 from synapse.events import EventBase
 from synapse.module_api import NOT_SPAM, ModuleApi
 from synapse.module_api.errors import ConfigError
@@ -50,7 +50,7 @@ from policy.profiles import badge_named, media_id
 from policy.question import Search
 from policy.reach import reach
 from policy.room import Attempt, Room, room_of, user_ids
-from policy.room_events import MAILED, PUBLISHED
+from policy.room_events import ENTRY, MAILED, PUBLISHED
 from policy.rooms import DRAFT, shown_name
 from policy.template import ROOM_VERSION
 
@@ -81,6 +81,7 @@ _MOST_BADGES = 100_000
 _NO_POLICY = Refused("The rules of this server cannot be read at the moment, so nothing can be done. Please try later.")
 _FAULT = Refused("This could not be checked against the rules and was not done. Please tell an administrator.")
 _STRANGERS_PROFILE = Objection("DIR-4", "You can look up people you can reach or share a chat with, nobody else.")
+_OTHER_SERVERS = Objection("DIR-4", "Members of this server are invited only by people of their own network.")
 _NOT_MADE = Objection("REV-1", "Rooms are made by starting a chat, and are not upgraded or copied.")
 
 
@@ -134,6 +135,9 @@ class PolicyModule:
             user_may_create_room=self.user_may_create_room,
             user_may_create_room_alias=self.user_may_create_room_alias,
             user_may_publish_room=self.user_may_publish_room,
+            check_event_for_spam=self.check_event_for_spam,
+            federated_user_may_invite=self.federated_user_may_invite,
+            user_may_join_room=self.user_may_join_room,
         )
         # Synapse has no callback that could answer these with our own results or sentences.
         directory, profiles = self._hs.get_user_directory_handler(), self._hs.get_profile_handler()
@@ -280,6 +284,48 @@ class PolicyModule:
         if found is None or found.room_id != event.room_id:
             return None
         return Attempt(found.type, UserId(found.sender), found.content, found.get_state_key())
+
+    # Events of other servers
+
+    async def check_event_for_spam(self, event: EventBase) -> Any:
+        """What other servers send once they are in a room does not come by `check_event_allowed`."""
+        if self._api.is_mine(event.sender):
+            return NOT_SPAM
+        try:
+            return NOT_SPAM if await self._may_come_in(event) else Codes.FORBIDDEN
+        except Exception:
+            logger.exception("Could not decide on %s by %s, which is therefore refused", event.type, event.sender)
+            return Codes.FORBIDDEN
+
+    async def _may_come_in(self, event: EventBase) -> bool:
+        state = await self._api.get_room_state(event.room_id)
+        if _CREATE not in state:
+            # A room of another server: whether our people may be invited there is asked below.
+            return True
+        room = room_of(state, self._settings.bot)
+        if not self._api.is_mine(room.creator):
+            return True
+        attempt = Attempt(event.type, UserId(event.sender), event.content, event.get_state_key())
+        verdict = judge(self._policy(), self._settings.unlisted_accounts, room, attempt, time.time())
+        if isinstance(verdict, Redacts):
+            verdict = may_redact(room, attempt, await self._redacted(event))
+        return isinstance(verdict, Passes)
+
+    async def federated_user_may_invite(self, event: EventBase) -> Any:
+        """An invitation into a room of another server is for those whom its sender reaches."""
+        with self._closed(f"an invitation by {event.sender}"):
+            policy, target = self._policy(), UserId(event.state_key)
+            if not self._ignored(policy, target) and not _reaches(policy, UserId(event.sender), target, time.time()):
+                raise _error(refused(_OTHER_SERVERS))
+            return NOT_SPAM
+
+    async def user_may_join_room(self, user: str, room_id: str, is_invited: bool) -> Any:
+        """A room that is on other servers alone is entered by invitation; all others are judged by their events."""
+        with self._closed(f"an entry of {user} into {room_id}"):
+            here = is_invited or self._free(UserId(user)) or await self._store.is_host_joined(room_id, self._server)
+            if not here:
+                raise _error(refused(ENTRY))
+            return NOT_SPAM
 
     # Drafts
 
