@@ -279,7 +279,7 @@ class PolicyModule:
                 return _passed(event, _or_raise(may_redact(room, attempt, await self._redacted(event))))
 
     async def _redacted(self, event: EventBase) -> Attempt | None:
-        target = event.content.get("redacts") or event.redacts
+        target = event.redacts
         found = await self._store.get_event(target, allow_none=True) if isinstance(target, str) else None
         if found is None or found.room_id != event.room_id:
             return None

@@ -3,6 +3,7 @@
 Each attempt has to be seen refused: 403, M_FORBIDDEN, a sentence of ours and the rules that object.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -383,3 +384,56 @@ async def test_the_bot_itself_keeps_to_the_template_and_the_kind_never_goes_back
     await bot.set_state(room, "m.room.power_levels", levels)
     await bot.set_state(room, CHAT, marks | {"staff_only": True})
     seen(await refusal_of(bot.set_state(room, CHAT, marks)), "EXT-12")
+
+
+@WHO
+async def test_disguised_events_are_seen_for_what_they_are(people: People, room: str, who: str) -> None:
+    client, other = people[who], people["head" if who == "chan" else "chan"]
+    theirs = await other.send(room, "Mine")
+    message = {"msgtype": "m.text", "body": "as a setting"}
+
+    seen(await refusal_of(client.send_event(room, "m.room.redaction", {"redacts": theirs})), "REV-1")
+    seen(await refusal_of(client.set_state(room, "m.room.message", message)), "REV-1")
+    seen(await refusal_of(client.set_state(room, "m.room.name", {"name": "x"}, "elsewhere")), "REV-1")
+    seen(await refusal_of(client.send_event(room, "m.room.encryption", {"algorithm": "x"})), "REV-1")
+    seen(await refusal_of(client.send_event(room, "org.qwil.chat", {"kind": "staff"})), "CHAT-9")
+    third = {"membership": "invite", "third_party_invite": {"signed": {"mxid": "@ode:qwil.test", "token": "x"}}}
+    answer = await refusal_of(client.set_state(room, "m.room.member", third, people["okafor"].user_id))
+    assert (answer.status, answer.errcode) == (403, "M_FORBIDDEN")
+
+
+@WHO
+async def test_a_second_hand_cannot_slip_anything_into_a_room_that_is_being_made(people: People, who: str) -> None:
+    creator = people[who]
+
+    async def meddle() -> list[Answer]:
+        news = await creator.sync_until(lambda news: bool(news["rooms"].get("join")))
+        answers = []
+        for room in news["rooms"]["join"]:
+            for kind, content, _ in STATE:
+                answers.append(await creator.request("PUT", f"rooms/{quote(room)}/state/{kind}/", content))
+        return answers
+
+    await creator.sync()
+    meddling = asyncio.create_task(meddle())
+    room = await creator.create_room(people["okafor"].user_id)
+    answers = await meddling
+
+    assert {answer.status for answer in answers} == {403}
+    assert (await creator.state(room, "m.room.power_levels"))["users"] == {BOT: 100, creator.user_id: 0}
+    assert (await creator.state(room, "m.room.join_rules")) == {"join_rule": "invite"}
+
+
+async def test_the_bot_brings_back_who_may_be_there_and_nobody_else(people: People) -> None:
+    head, chan, bot = people["head"], people["chan"], people["qwil"]
+    room = await open_chat(bot, head, chan, staff=[head])
+    await chan.leave(room)
+
+    await bot.invite(room, chan.user_id)
+    await chan.join(room)
+    await bot.invite(room, people["ode"].user_id)
+    seen(await refusal_of(people["ode"].join(room)), "EXT-4")
+    await bot.invite(room, people["kemp"].user_id)
+    seen(await refusal_of(people["kemp"].join(room)), "PART-1")
+
+    assert await head.members(room) == {head.user_id, chan.user_id, BOT}
