@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from policy.change import (
     AddCover,
@@ -294,3 +294,25 @@ def _with_fields(member: Membership, fields: Mapping[str, str]) -> Membership:
         parts = (kept.get("first_name", member.first_name), kept.get("last_name", member.last_name))
         kept["name"] = " ".join(part for part in parts if part) or member.name
     return member._replace(**kept)
+
+
+def on_record(policy: Policy, change: Change) -> dict[str, Any]:
+    """A change as the audit keeps it: what, of whom or which book, before and after."""
+    match change:
+        case SetField(person, name, value):
+            old = policy.people.get(person)
+            before = getattr(old, name, None)
+            return {"person": person, "field": name, "before": str(before or ""), "after": value}
+        case AddPerson(person, fields, books):
+            return {"person": person, "before": None, "after": {**dict(fields), "books": list(books)}}
+        case AddToBook(person, book):
+            return {"person": person, "book": book, "before": "not in it", "after": "in it"}
+        case RemoveFromBook(person, book):
+            return {"person": person, "book": book, "before": "in it", "after": "not in it"}
+        case CreateBook(organisation, book, name):
+            return {"organisation": organisation, "book": book, "before": None, "after": {"name": name}}
+        case AddCover(absent, stand_in, first, last):
+            days = {"from": first.isoformat(), "until": last.isoformat()}
+            return {"person": absent, "before": None, "after": {"stand_in": stand_in, **days}}
+        case _:
+            assert_never(change)

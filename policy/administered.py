@@ -1,0 +1,73 @@
+"""Whom an administrator's words mean: any member of the organisations they administer, invited or gone included."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from policy.mistake import instead, quoted
+from policy.model import Membership, PersonId, Policy, UserId
+from policy.search import fold
+
+LONGEST_NAME = 8
+"""As many words are tried as one name; a longer one goes in quotation marks."""
+
+CHOICES = 10
+"""As many people of one name are listed."""
+
+
+class Members(NamedTuple):
+    """Who was meant, and a sentence for every word that meant nobody."""
+
+    members: tuple[Membership, ...]
+    mistakes: tuple[str, ...]
+
+
+def members_named(policy: Policy, organisations: Collection[str], words: Sequence[str]) -> Members:
+    """Everybody the words name in these organisations; a name may take several words."""
+    known = [member for member in policy.people.values() if member.organisation in organisations]
+    members: list[Membership] = []
+    mistakes: list[str] = []
+    rest = list(words)
+    while rest:
+        length, found = _longest(policy, organisations, known, rest)
+        word, rest = " ".join(rest[:length]), rest[length:]
+        if not found:
+            near = instead(word, [*(one.identifier for one in known), *(one.name for one in known)])
+            # A short list of everybody is no help to somebody who mistyped one of them.
+            hint = near if "did you mean" in near else ". Write an identifier, a whole name, or a Matrix ID."
+            mistakes.append(f"There is nobody called {quoted(word)}{hint}")
+        elif len(found) > 1:
+            choices = ", ".join(f"{one.id} ({one.status})" for one in found[:CHOICES])
+            mistakes.append(f"Several people are called {quoted(word)}. Write which one: {choices}.")
+        else:
+            members.append(found[0])
+    return Members(tuple(dict.fromkeys(members)), tuple(mistakes))
+
+
+def books_named(policy: Policy, organisations: Collection[str], word: str) -> list[tuple[str, str]]:
+    """The books, with their organisation, that a word means: `organisation/book`, an identifier, or a name."""
+    books = [(org, book) for org in organisations for book in policy.organisations[org].books.values()]
+    exact = [(org, book.identifier) for org, book in books if word in (book.identifier, f"{org}/{book.identifier}")]
+    return exact or [(org, book.identifier) for org, book in books if fold(book.name) == fold(word)]
+
+
+def _longest(
+    policy: Policy, organisations: Collection[str], known: Sequence[Membership], words: Sequence[str]
+) -> tuple[int, list[Membership]]:
+    """As many of the first words as name somebody together, and whom."""
+    for length in range(min(len(words), LONGEST_NAME), 0, -1):
+        found = _meant(policy, organisations, known, " ".join(words[:length]))
+        if found:
+            return length, found
+    return 1, []
+
+
+def _meant(policy: Policy, organisations: Collection[str], known: Sequence[Membership], word: str) -> list[Membership]:
+    """Of several whom a word means, those who have left do not count beside those who have not."""
+    by_id = (PersonId(word), *(PersonId(f"{org}/{word}") for org in organisations))
+    found = [policy.people[person] for person in by_id if person in policy.people]
+    found = found or list(policy.accounts.get(UserId(word), ()))
+    found = [member for member in found if member.organisation in organisations]
+    found = found or [member for member in known if fold(member.name) == fold(word)]
+    return [member for member in found if member.status != "left"] or found
