@@ -12,6 +12,8 @@ from typing import NoReturn
 from aiohttp import web
 from mautrix.api import Method, Path, SynapseAdminPath
 
+from bridge.administration import Administration
+from bridge.attachments import Attachments
 from bridge.catch_up import CatchUp
 from bridge.chats import Chats
 from bridge.commands import Commands
@@ -23,6 +25,7 @@ from bridge.perform import Performer
 from bridge.plan_words import plan_words
 from bridge.planning import ApplyRoute, Planner
 from bridge.policy_file import PolicySource
+from bridge.policy_writer import PolicyWriter
 from bridge.receive import Receiver
 from bridge.registration import token_objection
 from bridge.retry import until_available
@@ -83,6 +86,11 @@ class Bridge:
             settings=settings,
             planner=self._planner,
         )
+        administration = Administration(
+            store=store,
+            writer=PolicyWriter(config.policy),
+            carrier=Attachments(config, homeserver, self._direct),
+        )
         self._commands = Commands(
             source=self._source,
             store=store,
@@ -90,7 +98,11 @@ class Bridge:
             performer=self._performer,
             direct=self._direct,
             message_link=config.message_link,
-            more={**why_words(self._source), **plan_words(self._planner, self._performer, self._direct)},
+            more={
+                **why_words(self._source),
+                **plan_words(self._planner, self._performer, self._direct),
+                **administration.words(),
+            },
         )
         self._receiver = Receiver(store, self.handle, hs_token=config.appservice.hs_token)
         self._catch_up = CatchUp(store, homeserver, bot=bot, arrived=self._receiver.wake)
