@@ -42,10 +42,11 @@ class Direct:
         async with self._opening:
             return self._observer.direct_with(user) or await self._performer.open_direct(user)
 
-    async def tell_admins(self, organisation: str, text: str, *, about: str) -> None:
-        """Say something to every system administrator of an organisation."""
+    async def tell_admins(self, organisation: str, text: str, *, about: str, but: str = "") -> None:
+        """Say something to every system administrator of an organisation, but not to who knows already."""
         for user in self._system_admins(organisation):
-            await self.tell(user, text, about=about)
+            if user != but:
+                await self.tell(user, text, about=about)
 
     def _system_admins(self, organisation: str) -> list[UserId]:
         now = self._clock()

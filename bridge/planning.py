@@ -223,7 +223,9 @@ class Planner:
             if done:
                 await self._store.forget(key)
                 text = f"The removals that waited were applied by {by} ({len(done)})."
-                await direct.tell_admins(organisation, text, about=f"applied {planned.hash} {self._clock():.0f}")
+                await direct.tell_admins(
+                    organisation, text, about=f"applied {planned.hash} {self._clock():.0f}", but=by
+                )
 
     async def _write_down(self, planned: Plan, failed: Collection[tuple[str, str]], by: str) -> None:
         details = {"plan": planned.hash, "steps": [step.text for step in planned.steps], "failed": list(failed)}

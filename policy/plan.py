@@ -90,8 +90,8 @@ class Plan:
 
     @property
     def waiting(self) -> tuple[Step, ...]:
-        """What only `apply` does."""
-        return tuple(step for step in self.steps if step.waits)
+        """The removals that only `apply` does."""
+        return tuple(step for step in self.steps if step.waits and step.section == "removals")
 
     def of(self, organisations: Collection[str]) -> Plan:
         """The part that concerns these organisations."""
@@ -139,8 +139,13 @@ def held_seats(actions: Iterable[Action], wait_above: int, waited: Collection[Se
 
 
 def waits(action: Action, held: Collection[Seat]) -> bool:
-    """Does this action wait for `apply`?"""
-    return isinstance(action, Remove | Withdraw) and (action.room, action.user) in held
+    """Does this action wait for `apply`? The rights in a chat are set when those have gone who will have none."""
+    match action:
+        case Remove(room, user) | Withdraw(room, user):
+            return (room, user) in held
+        case SetPower(room):
+            return any(room == where for where, _ in held)
+    return False
 
 
 def as_data(action: Action) -> dict[str, Any]:

@@ -1,0 +1,146 @@
+"""Administrators plan, apply and ask why on a real homeserver; the operator does the same beside the running bridge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bridge.planning import apply_from_outside, plan_from_record
+from policy.plan import Plan
+from policy.rooms import CHAT
+from tests.homeserver import two_schools
+from tests.homeserver.bridged import Bridged, bridged
+from tests.homeserver.conftest import BOT
+from tests.homeserver.matrix_client import Client, eventually
+
+PEOPLE = ["head", "okafor", "lowe", "chan", "diaz", "north", "ode", "reed", "kemp"]
+APART = two_schools.policy(network="compass")
+
+
+@pytest.fixture(scope="module")
+async def school(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridged]:
+    async with bridged(tmp_path_factory.mktemp("planned"), two_schools.policy(), PEOPLE) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+async def the_policy_as_it_was(school: Bridged) -> AsyncIterator[None]:
+    yield
+    school.edit(two_schools.policy())
+
+
+async def begun(creator: Client, *others: Client, name: str) -> str:
+    room = await creator.create_room(*(other.user_id for other in others), name=name)
+    await eventually(lambda: creator.members(room), lambda members: BOT in members)
+    await creator.send(room, "Good morning")
+    for other in others:
+        await eventually(other.joined_rooms, lambda rooms: room in rooms)
+    await eventually(lambda: creator.state(room, CHAT), lambda content: content["draft"] is False)
+    return room
+
+
+async def recorded(school: Bridged) -> Plan:
+    found = await plan_from_record(school.settings)
+    assert not isinstance(found, list)
+    return found.plan
+
+
+async def at_rest(school: Bridged) -> None:
+    await eventually(lambda: recorded(school), lambda plan: plan.steps == ())
+
+
+async def last_words(school: Bridged, client: Client) -> str:
+    """What stands last in the direct chat with the bot."""
+    said = await client.messages(await school.direct(client))
+    return str(said[-1]["content"].get("body", ""))
+
+
+async def picture(client: Client, room: str) -> str:
+    """The address of the chat's avatar; none before it has one."""
+    state = await client.ask("GET", f"rooms/{room}/state")
+    found = [event["content"] for event in state if event["type"] == "m.room.avatar"]  # type: ignore[index]
+    return str(found[0]["url"]) if found else ""
+
+
+async def as_bot(school: Bridged, path: str, body: dict[str, Any]) -> None:
+    """Something done with the bot's account and not by the bridge."""
+    url = f"{school.homeserver.url}/_matrix/client/v3/{path}"
+    headers = {"Authorization": f"Bearer {school.settings.appservice.as_token}"}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.put(url, params={"user_id": BOT}, json=body, headers=headers) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+
+
+async def test_who_leaves_the_network_stays_until_an_administrator_applies_that_very_plan(school: Bridged) -> None:
+    head, ode = await school.clients("head", "ode")
+    room = await begun(head, ode, name="Festival")
+    await school.say(head, "help")
+    await at_rest(school)
+
+    school.edit(APART)
+    told = await eventually(lambda: last_words(school, head), lambda text: "wait for “apply”" in text)
+    shown = await school.say(head, "plan")
+    refused = await school.say(head, "apply 0123456789abcdef")
+    inside = await head.members(room)
+    done = await school.say(head, re.findall("apply [0-9a-f]{16}", shown)[0])
+
+    assert "Ben Ode (Riverside Academy) is removed from “Festival”" in told
+    assert "Removals from chats (1):" in shown
+    assert "Ben Ode (Riverside Academy) is removed from “Festival” of Hillside Primary" in shown
+    assert "Something has changed since that plan" in refused
+    assert ode.user_id in inside
+    assert done.startswith("Done: ")
+    assert ode.user_id in await head.members(room, "leave")
+    await at_rest(school)
+    assert await school.say(head, "apply") == "Nothing is to be done: the homeserver is as the policy says."
+
+
+async def test_the_operators_apply_is_done_by_the_running_bridge(school: Bridged) -> None:
+    okafor, reed = await school.clients("okafor", "reed")
+    await eventually(lambda: okafor.find_people("Ria"), bool)
+    room = await begun(okafor, reed, name="Concert")
+    await at_rest(school)
+    school.edit(APART)
+
+    planned = await eventually(lambda: recorded(school), lambda plan: len(plan.waiting) == 1)
+    answer = await apply_from_outside(school.settings, planned.hash, "operator test")
+    again = await apply_from_outside(school.settings, None, "operator test")
+
+    assert answer["status"] == 0
+    assert reed.user_id in await okafor.members(room, "leave")
+    assert (again["status"], again["plan"]["steps"]) == (0, [])
+
+
+async def test_what_was_changed_by_hand_is_put_right(school: Bridged) -> None:
+    okafor, lowe = await school.clients("okafor", "lowe")
+    room = await begun(okafor, lowe, name="Timetable")
+    given = await eventually(lambda: picture(okafor, room), bool)
+
+    await as_bot(school, f"rooms/{room}/state/m.room.avatar", {"url": "mxc://qwil.test/another"})
+
+    await eventually(lambda: picture(okafor, room), lambda address: address == given)
+
+
+async def test_plan_and_apply_are_for_administrators(school: Bridged) -> None:
+    (okafor,) = await school.clients("okafor")
+
+    for word in ("plan", "apply"):
+        assert "I do not know" in await school.say(okafor, word)
+    assert "plan" not in await school.say(okafor, "help")
+
+
+async def test_why_shows_administrators_the_lines_and_what_would_alter_it(school: Bridged) -> None:
+    head, chan = await school.clients("head", "chan")
+
+    shown = await school.say(head, "why lowe chan")
+
+    assert "(BOOK-6)" in shown
+    assert "policy.yaml:" in shown
+    assert "add hillside/lowe to book year-1" in shown
+    assert "policy.yaml" not in await school.say(chan, "why @north:qwil.test")
