@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from pathlib import Path
 from string import Formatter
 from typing import Literal
@@ -20,13 +21,19 @@ from policy.mistake import Mistakes, Notebook, Place, quoted
 from policy.yaml_nodes import Node, Reading, Scalar, compose
 
 Enforce = Literal["module", "after_the_fact"]
+Login = Literal["password", "single_sign_on"]
 
 KEYS = ("homeserver", "appservice", "database", "policy", "enforce", "admin", "auto_join", "spaces", "message_link",
-        "removals_wait_above")  # fmt: skip
+        "removals_wait_above", "mail", "web")  # fmt: skip
 HOMESERVER_KEYS = ("address", "server_name")
 APPSERVICE_KEYS = ("id", "address", "hostname", "port", "as_token", "hs_token", "bot")
 SPACES_KEYS = ("books_with_at_least",)
+MAIL_KEYS = ("server", "username", "password", "sender", "per_minute")
+WEB_KEYS = ("address", "hostname", "port", "homeserver", "login")
 ENFORCE: Mapping[str, Enforce] = {"module": "module", "after_the_fact": "after_the_fact"}
+LOGIN: Mapping[str, Login] = {"password": "password", "single_sign_on": "single_sign_on"}
+MAIL_SCHEMES = ("smtp", "smtp+starttls", "smtps")
+SENDER = "qwil <noreply@localhost>"
 MESSAGE_LINK = "https://matrix.to/#/{room}/{event}?via={server}"
 LINK_FIELDS = ("room", "event", "server")
 
@@ -70,6 +77,38 @@ class Spaces:
 
 
 @dataclass(frozen=True, slots=True)
+class Mail:
+    """How invitations are mailed."""
+
+    server: str = ""
+    """`smtp://mail.school.example:25`, `smtp+starttls:`, `smtps:` or `file:/a/folder`; empty: no mail is sent."""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    sender: str = SENDER
+    """Name and address that mails come from."""
+    per_minute: int = 60
+    """So many mails are sent in a minute at the most."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where mails are written instead of sent."""
+        return Path(self.server.removeprefix("file:")) if self.server.startswith("file:") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The page on which invitations are accepted."""
+
+    address: str = ""
+    """As people reach it, without a slash at the end; empty: there is none, and nobody is invited."""
+    hostname: str = "127.0.0.1"
+    port: int = 29334
+    homeserver: str = ""
+    """The homeserver as people type it into their client; empty: `https://` and the server's name."""
+    login: Login = "password"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """How this bridge is set up; every path in it is absolute."""
 
@@ -86,6 +125,8 @@ class Config:
     spaces: Spaces = Spaces()
     message_link: str = MESSAGE_LINK
     removals_wait_above: int = 10
+    mail: Mail = Mail()
+    web: Web = Web()
 
     @property
     def bot(self) -> str:
@@ -156,6 +197,8 @@ class _ConfigReading(Reading):
             spaces=self._spaces(keys.get("spaces")),
             message_link=self._message_link(keys.get("message_link")),
             removals_wait_above=self.whole(keys.get("removals_wait_above"), "removals_wait_above", 0, 1_000_000, 10),
+            mail=self._mail(keys.get("mail")),
+            web=self._web(keys.get("web")),
         )
 
     def _homeserver(self, root: Node, node: Node | None) -> Homeserver:
@@ -185,6 +228,47 @@ class _ConfigReading(Reading):
     def _spaces(self, node: Node | None) -> Spaces:
         keys = self.fields(node, "spaces", SPACES_KEYS)
         return Spaces(self.whole(keys.get("books_with_at_least"), "spaces.books_with_at_least", 1, 1_000_000, 5))
+
+    def _mail(self, node: Node | None) -> Mail:
+        keys = self.fields(node, "mail", MAIL_KEYS)
+        return Mail(
+            server=self._mail_server(keys.get("server")),
+            username=self.text(keys.get("username"), "mail.username", 1000),
+            password=self.text(keys.get("password"), "mail.password", 1000),
+            sender=self._sender(keys.get("sender")),
+            per_minute=self.whole(keys.get("per_minute"), "mail.per_minute", 1, 100_000, 60),
+        )
+
+    def _mail_server(self, node: Node | None) -> str:
+        written = self.text(node, "mail.server", 2000)
+        if written.startswith("file:") and written != "file:":
+            return f"file:{self._file.parent / written.removeprefix('file:')}"
+        # What is wrong is told without showing it: somebody may have put a password into it.
+        if node is not None and written and not _is_mail_server(written):
+            self.note(node, "mail.server is like smtp://mail.school.example:25, smtps://... or file:mail, no password")
+        return written
+
+    def _sender(self, node: Node | None) -> str:
+        written = self.text(node, "mail.sender", 500)
+        if node is None or not isinstance(node, Scalar):
+            return SENDER
+        name, address = parseaddr(written)
+        if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not (name + address).isprintable():
+            self.note(node, f"mail.sender is like Hillside <office@hillside.example>, not {quoted(written)}")
+        return written
+
+    def _web(self, node: Node | None) -> Web:
+        keys, default = self.fields(node, "web", WEB_KEYS), Web()
+        return Web(
+            address=self._address_or_none(keys.get("address"), "web.address"),
+            hostname=self._fitting(keys.get("hostname"), "web.hostname", HOSTNAME, "127.0.0.1", default.hostname),
+            port=self.whole(keys.get("port"), "web.port", 1, 65535, default.port),
+            homeserver=self._address_or_none(keys.get("homeserver"), "web.homeserver"),
+            login=self.word(keys.get("login"), "web.login", LOGIN, default.login),
+        )
+
+    def _address_or_none(self, node: Node | None, what: str) -> str:
+        return self._address(node, what, "") if self.text(node, what, 2000) else ""
 
     def _address(self, node: Node | None, what: str, default: str) -> str:
         written = self.text(node, what, 2000)
@@ -240,6 +324,15 @@ def _is_web_address(text: str) -> bool:
         return False
     plain = not (address.query_string or address.fragment or address.user or address.password)
     return address.scheme in ("http", "https") and bool(address.host) and plain
+
+
+def _is_mail_server(text: str) -> bool:
+    try:
+        address = URL(text)
+    except ValueError:
+        return False
+    alone = not (address.query_string or address.fragment or address.user or address.password)
+    return address.scheme in MAIL_SCHEMES and bool(address.host) and address.path in ("", "/") and alone
 
 
 def _has_host(text: str) -> bool:

@@ -20,8 +20,11 @@ SECTIONS = {
     "homeserver": config.HOMESERVER_KEYS,
     "appservice": config.APPSERVICE_KEYS,
     "spaces": config.SPACES_KEYS,
+    "mail": config.MAIL_KEYS,
+    "web": config.WEB_KEYS,
 }
-KEYS = [f"{section}.{key}".lstrip(".") for section, keys in SECTIONS.items() for key in keys if key not in SECTIONS]
+NAMES = [f"{section}.{key}".lstrip(".") for section, keys in SECTIONS.items() for key in keys]
+KEYS = [name for name in NAMES if name not in SECTIONS]
 
 
 def read(text: str) -> Config:
@@ -52,7 +55,8 @@ def written(key: str, value: str) -> str:
 
 def named_by(noun: type, prefix: str = "") -> Iterator[str]:
     for each in fields(noun):
-        inner = {"homeserver": config.Homeserver, "appservice": Appservice, "spaces": Spaces}.get(each.name)
+        nouns = {"homeserver": config.Homeserver, "appservice": Appservice, "spaces": Spaces}
+        inner = {**nouns, "mail": config.Mail, "web": config.Web}.get(each.name) if not prefix else None
         if inner is not None and is_dataclass(inner):
             yield from named_by(inner, f"{each.name}.")
         elif each.name != "file":
@@ -106,6 +110,16 @@ def test_every_key_stands_in_the_example_below_a_comment(key: str) -> None:
         ("spaces.books_with_at_least", "12", 12),
         ("message_link", "'https://chat.example/{room}/{event}'", "https://chat.example/{room}/{event}"),
         ("removals_wait_above", "0", 0),
+        ("mail.server", "smtps://mail.school.example", "smtps://mail.school.example"),
+        ("mail.username", "office", "office"),
+        ("mail.password", "s3cret", "s3cret"),
+        ("mail.sender", "Hillside <office@hillside.example>", "Hillside <office@hillside.example>"),
+        ("mail.per_minute", "500", 500),
+        ("web.address", "https://chat.school.example/", "https://chat.school.example"),
+        ("web.hostname", "0.0.0.0", "0.0.0.0"),
+        ("web.port", "8080", 8080),
+        ("web.homeserver", "https://matrix.school.example", "https://matrix.school.example"),
+        ("web.login", "single_sign_on", "single_sign_on"),
     ],
 )
 def test_each_key_changes_what_it_names_and_nothing_else(key: str, text: str, value: Any) -> None:
@@ -141,9 +155,14 @@ def test_a_database_file_is_beside_the_configuration_whatever_its_name(written: 
 
 
 def test_secrets_do_not_show_when_a_configuration_is_printed() -> None:
-    shown = repr(read(LEAST + "appservice: {as_token: s3cret, hs_token: s4cret}\ndatabase: postgres://q:pw@db/x\n"))
+    shown = repr(
+        read(
+            LEAST + "appservice: {as_token: s3cret, hs_token: s4cret}\ndatabase: postgres://q:pw@db/x\n"
+            "mail: {password: s5cret}\n"
+        )
+    )
 
-    assert not re.search("s3cret|s4cret|pw", shown)
+    assert not re.search("s3cret|s4cret|s5cret|pw", shown)
 
 
 def test_all_mistakes_are_told_at_once_each_with_its_place() -> None:
@@ -190,6 +209,14 @@ databse: sqlite:x.db
             '1:23: appservice.address is an address like http://127.0.0.1:8008, not "qwil:9000"',
         ),
         ("removals_wait_above: many", '1:22: removals_wait_above is a whole number from 0 to 1000000, not "many"'),
+        (
+            "mail: {server: 'smtp://office:s3cret@mail.school.example'}",
+            "1:16: mail.server is like smtp://mail.school.example:25, smtps://... or file:mail, no password",
+        ),
+        (
+            "mail: {sender: the office}",
+            '1:16: mail.sender is like Hillside <office@hillside.example>, not "the office"',
+        ),
         ("spaces: 5", '1:9: spaces has to be a mapping (key: value), not "5"'),
     ],
 )
