@@ -26,7 +26,7 @@ from policy.decision import Objection
 from policy.edit import Refusal, edit
 from policy.enrol import ADMINS, IDENTIFIER, LEVELS
 from policy.forewarn import warnings
-from policy.imports import Import, Outcome, plan_import
+from policy.imports import Import, counts, plan_import, report
 from policy.mistake import Mistakes, instead, quoted
 from policy.model import Book, Membership, Moment, Policy, Status, UserId
 from policy.naming import tokens
@@ -290,7 +290,7 @@ class Administration:
             if waiting
             else ""
         )
-        return moved + "\n".join(report(found)) + _how_to_go_on(found)
+        return moved + "\n".join(report(found, SHOWN)) + _how_to_go_on(found)
 
     async def _planned(
         self, desk: Desk, event_id: str, organisation: str, skip: bool
@@ -311,7 +311,7 @@ class Administration:
         await self._store.forget(_key(desk.asked.user))
         if not found.changes:
             return "Nothing was changed: everything in the file is so already, or refused."
-        says = f"Imported: {_counts(found)}."
+        says = f"Imported: {counts(found)}."
         return await self._do(desk, Done(f"import into {found.organisation}", found.changes, says), "people")
 
     async def _template(self, asked: Asked, words: Sequence[str]) -> str:
@@ -423,37 +423,6 @@ class Administration:
         event = desk.asked.event
         where = {"event": event.event_id, "room": event.room_id}
         await self._store.audit(desk.asked.user, what, {**details, **where}, time=self._clock())
-
-
-def report(found: Import) -> Iterator[str]:
-    """An import in words: what is wrong, what is new, and every row that is not simply good."""
-    if found.mistakes:
-        yield from found.mistakes
-        return
-    yield f"{_counts(found)}."
-    if found.new_books:
-        yield f"New contact books: {', '.join(found.new_books)}."
-    leavers = [
-        change.person
-        for change in found.changes
-        if isinstance(change, SetField) and change.value == "left" and change.field == "status"
-    ]
-    if leavers:
-        yield f"Memberships that end for good ({len(leavers)}): {', '.join(leavers[:SHOWN])}."
-    rows = [verdict for verdict in found.verdicts if verdict.outcome in ("refused", "change")]
-    rows.sort(key=lambda verdict: verdict.outcome != "refused")
-    yield from map(str, rows[:SHOWN])
-    if len(rows) > SHOWN:
-        yield f"… and {len(rows) - SHOWN} more rows."
-
-
-def _counts(found: Import) -> str:
-    words: dict[Outcome, str] = {
-        "new": "new", "change": "changed", "same": "unchanged", "skipped": "skipped", "refused": "refused",
-    }  # fmt: skip
-    always = ("new", "refused")
-    counts = {outcome: found.count(outcome) for outcome in words}
-    return ", ".join(f"{count} {words[outcome]}" for outcome, count in counts.items() if count or outcome in always)
 
 
 def _how_to_go_on(found: Import) -> str:

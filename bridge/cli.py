@@ -541,6 +541,35 @@ def _bench(asked: Namespace) -> int:
     return GOOD
 
 
+def _import_arguments(parser: ArgumentParser) -> None:
+    _config_argument(parser)
+    parser.add_argument("organisation", metavar="ORG", nargs="?", help="the organisation, by its identifier")
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="people, as .csv or .xlsx")
+    parser.add_argument("--apply", action="store_true", help="do it; without this it is only said what would be done")
+    parser.add_argument("--skip-existing", action="store_true", help="pass over people whose identifier is in use")
+    parser.add_argument("--template", metavar="FILE", type=Path, help="write an empty .csv or .xlsx with the headings")
+
+
+def _import(asked: Namespace) -> int:
+    from bridge import import_file
+
+    if asked.template is None and asked.file is None:
+        asked.usage_error("say which organisation and which file, or --template FILE")
+    try:
+        if asked.template is not None:
+            import_file.write_template(asked.template)
+            print(f"{asked.template} has the headings: fill in a row for each person.")
+        if asked.file is None:
+            return GOOD
+        said, good = import_file.run(
+            _config(asked.config), asked.organisation, asked.file, apply=asked.apply, skip_existing=asked.skip_existing
+        )
+    except import_file.NotImported as error:
+        raise Failure(str(error)) from error
+    _print_each(said, sys.stdout)
+    return GOOD if good else BAD
+
+
 # What is said
 
 
@@ -615,6 +644,17 @@ COMMANDS = (
         _explain_arguments,
         _explain,
         failed=NO_QUESTION,
+    ),
+    Command(
+        "import",
+        "take people from a spreadsheet into the policy: what each row would do, and with --apply do it",
+        "  qwil import -c config.yaml --template people.xlsx\n"
+        "  qwil import -c config.yaml hillside people.xlsx\n"
+        "  qwil import -c config.yaml hillside people.xlsx --apply\n"
+        "\nexit status: 0 every row good, 1 some refused",
+        _import_arguments,
+        _import,
+        extra="bridge",
     ),
     Command(
         "test",

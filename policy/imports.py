@@ -131,6 +131,36 @@ def plan_import(
     return _Importing(policy, home, table, by, skip_existing).done()
 
 
+def report(found: Import, most: int = MOST_ROWS) -> Iterator[str]:
+    """An import in words: what is wrong, what is new, and every row that is not simply good, `most` of each."""
+    if found.mistakes:
+        yield from found.mistakes
+        return
+    yield f"{counts(found)}."
+    if found.new_books:
+        yield f"New contact books: {', '.join(found.new_books)}."
+    leavers = [change.person for change in found.changes if isinstance(change, SetField) and _ends(change)]
+    if leavers:
+        yield f"Memberships that end for good ({len(leavers)}): {', '.join(leavers[:most])}."
+    rows = [*found.refused, *(verdict for verdict in found.verdicts if verdict.outcome == "change")]
+    yield from map(str, rows[:most])
+    if len(rows) > most:
+        yield f"… and {len(rows) - most} more rows."
+
+
+def counts(found: Import) -> str:
+    """How many rows have which outcome, as `3 new, 1 refused`."""
+    words: dict[Outcome, str] = {
+        "new": "new", "change": "changed", "same": "unchanged", "skipped": "skipped", "refused": "refused",
+    }  # fmt: skip
+    numbers = {outcome: found.count(outcome) for outcome in words}
+    return ", ".join(f"{n} {words[outcome]}" for outcome, n in numbers.items() if n or outcome in ("new", "refused"))
+
+
+def _ends(change: SetField) -> bool:
+    return change.field == "status" and change.value == "left"
+
+
 def _mistakes_of_headings(headings: Sequence[str]) -> list[str]:
     found = [
         f"Column {number} has the heading {quoted(heading)}, which means nothing here{instead(heading, COLUMNS)}"
