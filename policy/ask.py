@@ -35,6 +35,9 @@ from policy.yaml_nodes import as_day
 
 AREAS: Mapping[str, Area] = {area: area for area in get_args(Area)}
 
+CHAT_NEEDS = ("organisation", "participants")
+CHAT_MAY = ("former", "staff_only", "draft", "creator")
+
 USUAL_LIMIT = 20
 """As many people a search names unless it says otherwise."""
 
@@ -151,7 +154,7 @@ class _Words:
         words = self.data["chat"]
         if not isinstance(words, Mapping):
             raise _NoQuestionError(f"chat is an object with organisation and participants, not {_shown(words)}")
-        _expect_fields(words, {"organisation", "participants"}, {"former", "staff_only", "draft", "creator"}, "chat")
+        _expect_fields(words, set(CHAT_NEEDS), set(CHAT_MAY), "chat")
         creator = words.get("creator")
         return Chat(
             organisation=self.organisation(words["organisation"]),

@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from policy.csv_people import sheet_from_csv
-from policy.enrol import IDENTIFIER, Enrolled, Enrolment, Register, day_after, day_begins, enrol
+from policy.enrol import IDENTIFIER, ROLES, Enrolled, Enrolment, Register, day_after, day_begins, enrol
 from policy.mistake import Mistakes, Notebook, Place, quoted
 from policy.model import (
     MAX_PARTICIPANTS,
@@ -54,6 +54,10 @@ ORGANISATION = (
     ),
     *("welcome", "terms", "invitations", "default_book", "timezone", "people", "books", "covers"),
 )
+NETWORK = ("name",)
+WELCOME = ("text", "link")
+TERMS = ("version", "link")
+INVITATIONS = ("link_days", "mail_days", "staff_domains")
 BOOK = ("name", "description", "clients_see_each_other", "members")
 COVER = ("absent", "stand_in", "from", "until")
 EXPECTATION = ("name", "ask", "allowed", "because")
@@ -61,6 +65,9 @@ REQUIREMENTS: dict[str, Requirement] = {"required": "required", "optional": "opt
 LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(-[A-Za-z0-9]{2,8})*", re.ASCII)
 DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.ASCII)
 RULE = re.compile(r"[A-Z]+-[0-9]+", re.ASCII)
+LONGEST_TEXT, LONGEST_LINK = 5000, 2000
+LEAST_PARTICIPANTS = 2
+LINK_DAYS, MAIL_DAYS = (1, 365), (0, 30)
 LINK = re.compile(r"https?://[^\s\"<>]+", re.ASCII)
 
 STEP = 50
@@ -183,7 +190,7 @@ class _Parsing:
 
     def _network(self, key: Scalar, node: Node) -> Network:
         what = f"network {key.value}"
-        return Network(key.value, self._name(key, self.reading.fields(node, what, ("name",)), what))
+        return Network(key.value, self._name(key, self.reading.fields(node, what, NETWORK), what))
 
     def _organisation(self, key: Scalar, node: Node, rank: int) -> Generator[None, None, Organisation]:
         read, org, what = self.reading, key.value, f"organisation {key.value}"
@@ -208,7 +215,11 @@ class _Parsing:
             name=self._name(key, fields, what),
             network=self._one_of(fields.get("network"), "network", self.networks),
             max_participants=read.whole(
-                fields.get("max_participants"), "max_participants", 2, MAX_PARTICIPANTS, MAX_PARTICIPANTS
+                fields.get("max_participants"),
+                "max_participants",
+                LEAST_PARTICIPANTS,
+                MAX_PARTICIPANTS,
+                MAX_PARTICIPANTS,
             ),
             clients_see_each_other=clients_see,
             clients_may_export=read.truth(fields.get("clients_may_export"), "clients_may_export", False),
@@ -251,7 +262,7 @@ class _Parsing:
     def _mobile(self, node: Node | None) -> dict[Role, Requirement]:
         """INV-8: one word for all, or one for staff and one for clients."""
         if isinstance(node, Mapping):
-            fields = self.reading.fields(node, "mobile", ("staff", "client"))
+            fields = self.reading.fields(node, "mobile", tuple(ROLES))
         else:
             fields = {} if node is None else {"staff": node, "client": node}
         word = self.reading.word
@@ -276,8 +287,8 @@ class _Parsing:
     def _welcome(self, node: Node | None) -> Welcome | None:
         if node is None:
             return None
-        fields = self.reading.fields(node, "welcome", ("text", "link"))
-        text = self.reading.text(fields.get("text"), "text", 5000, lines=True)
+        fields = self.reading.fields(node, "welcome", WELCOME)
+        text = self.reading.text(fields.get("text"), "text", LONGEST_TEXT, lines=True)
         if isinstance(node, Mapping) and "text" not in fields:
             self.reading.note(node, "welcome has no text")
         return Welcome(text, self._link(fields))
@@ -285,23 +296,23 @@ class _Parsing:
     def _terms(self, node: Node | None) -> Terms | None:
         if node is None:
             return None
-        fields = self.reading.fields(node, "terms", ("version", "link"))
-        for needed in ("version", "link"):
+        fields = self.reading.fields(node, "terms", TERMS)
+        for needed in TERMS:
             if isinstance(node, Mapping) and needed not in fields:
                 self.reading.note(node, f"terms have no {needed}")
         return Terms(self.reading.text(fields.get("version"), "version"), self._link(fields))
 
     def _link(self, fields: dict[str, Node]) -> str:
-        return self._shaped(fields.get("link"), "link", LINK, "a link that begins with https://", 2000)
+        return self._shaped(fields.get("link"), "link", LINK, "a link that begins with https://", LONGEST_LINK)
 
     def _invitations(self, node: Node | None) -> Invitations:
         """INV-5: a link lives a week unless set, mails go out for thirty days at most."""
-        fields = self.reading.fields(node, "invitations", ("link_days", "mail_days", "staff_domains"))
+        fields = self.reading.fields(node, "invitations", INVITATIONS)
         domains = self.reading.items(fields.get("staff_domains"), "staff_domains")
         usual = Invitations()
         return Invitations(
-            link_days=self.reading.whole(fields.get("link_days"), "link_days", 1, 365, usual.link_days),
-            mail_days=self.reading.whole(fields.get("mail_days"), "mail_days", 0, 30, usual.mail_days),
+            link_days=self.reading.whole(fields.get("link_days"), "link_days", *LINK_DAYS, usual.link_days),
+            mail_days=self.reading.whole(fields.get("mail_days"), "mail_days", *MAIL_DAYS, usual.mail_days),
             staff_domains=tuple(
                 self._shaped(domain, "domain", DOMAIN, "a domain in small letters, like hillside.example")
                 for domain in domains
@@ -322,7 +333,7 @@ class _Parsing:
                 organisation=org,
                 identifier=key.value,
                 name=self._name(key, fields, what),
-                description=self.reading.text(fields.get("description"), "description", 5000, lines=True),
+                description=self.reading.text(fields.get("description"), "description", LONGEST_TEXT, lines=True),
                 clients_see_each_other=self.reading.truth(
                     fields.get("clients_see_each_other"), "clients_see_each_other", clients_see
                 ),
