@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
+import nio
 import pytest
 
 from bridge.demo.homeserver import Homeserver
 from policy.model import UserId
 from policy.rooms import CHAT, DIRECT, DRAFT
 from policy.template import power_levels
-from tests.homeserver.conftest import BOT, Connect, StartHomeserver
+from tests.homeserver.conftest import BOT, Connect, ConnectNio, StartHomeserver
 from tests.homeserver.matrix_client import Client, refusal_of
 from tests.homeserver.two_schools import open_chat, policy, tighten
 
@@ -211,3 +212,26 @@ async def test_suspended_people_start_nothing(people: Mapping[str, Client]) -> N
     answer = await refusal_of(people["rest"].create_room(people["head"].user_id))
 
     assert answer.rules == ["USR-1"]
+
+
+async def test_matrix_nio_starts_a_chat_and_reads_why_another_is_refused(
+    homeserver: Homeserver, people: Mapping[str, Client], connect_nio: ConnectNio
+) -> None:
+    pat = await connect_nio(homeserver, "chan")
+
+    made = await pat.room_create(
+        name="Homework",
+        is_direct=True,
+        preset=nio.RoomPreset.trusted_private_chat,
+        invite=[people["okafor"].user_id],
+        initial_state=[nio.EnableEncryptionBuilder().as_dict()],
+    )
+    assert isinstance(made, nio.RoomCreateResponse)
+    sent = await pat.room_send(made.room_id, "m.room.message", {"msgtype": "m.text", "body": "I have a question"})
+    assert isinstance(sent, nio.RoomSendResponse)
+    assert (await people["okafor"].messages(made.room_id))[-1]["content"]["body"] == "I have a question"
+
+    refused = await pat.room_create(invite=[people["north"].user_id])
+    assert isinstance(refused, nio.RoomCreateError)
+    assert refused.status_code == "M_FORBIDDEN"
+    assert "not on your contact list" in refused.message
