@@ -104,6 +104,8 @@ def judge(policy: Policy, unlisted: UnlistedAccounts, room: Room, attempt: Attem
         return _leave(policy, room, attempt, now)
     if attempt.sender not in policy.accounts:
         return _by_the_unlisted(policy, unlisted, room, attempt)
+    if room.home is not None and room.home not in policy.organisations:
+        return refused(_NO_CHAT)
     if attempt.type == "m.room.member":
         return _MEMBERSHIPS.get(str(attempt.content.get("membership")), _not_so)(policy, room, attempt, now)
     if objection := objection_to(attempt.type, state=attempt.state_key is not None):
@@ -415,7 +417,8 @@ def _by_template(policy: Policy, room: Room, content: Content, now: Moment) -> b
 
 
 def _is_staff(policy: Policy, room: Room, user: UserId, now: Moment) -> bool:
-    member = stands_for(policy, str(room.home), user, now)
+    known = room.home is not None and room.home in policy.organisations
+    member = stands_for(policy, str(room.home), user, now) if known else None
     return member is not None and member.role == "staff"
 
 

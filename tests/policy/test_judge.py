@@ -11,6 +11,7 @@ from policy.model import Policy, UserId
 from policy.parse import parse
 from policy.profiles import badge_named, media_id
 from policy.room import Attempt, Member, Room, chat_of, room_of, user_ids
+from policy.template import power_levels
 
 BOT = UserId("@qwil:hs")
 HEAD, TOM, PAT, PIA, BEN, KAY, SUE, ANN = (
@@ -156,9 +157,14 @@ def test_whoever_is_in_no_organisation_any_more_can_be_removed_by_staff_alone(po
 
 
 def test_a_chat_of_an_organisation_that_is_gone_can_only_be_left(policy: Policy) -> None:
-    room = replace(chat(HEAD, TOM), chat={"organisation": "gone", "kind": "staff", "draft": False})
+    room = replace(chat(HEAD, BEN), chat={"organisation": "gone", "kind": "staff", "draft": False})
 
-    for attempt in (message(HEAD), member(HEAD, PAT, "invite"), Attempt("m.room.name", HEAD, {"name": "x"}, "")):
+    for attempt in (
+        message(HEAD),
+        member(HEAD, PAT, "invite"),
+        member(BEN, BEN, "join", displayname="x"),
+        Attempt("m.room.name", HEAD, {"name": "x"}, ""),
+    ):
         assert rules(policy, room, attempt) == ("DIR-4",)
     assert verdict(policy, room, member(HEAD, HEAD, "leave")) == Passes()
 
@@ -193,6 +199,23 @@ def test_only_the_sender_or_the_bot_deletes_a_message_and_nobody_a_setting(polic
     assert may_redact(room, by_the_bot, message(PAT)) == Passes()
     assert isinstance(may_redact(room, by_the_bot, Attempt("org.qwil.chat", BOT, {}, "")), Refused)
     assert may_redact(room, by_the_bot, Attempt("org.qwil.draft", HEAD, {}, "")) == Passes()
+
+
+def test_the_bot_gives_power_to_staff_of_the_chat_alone_and_in_other_rooms_to_nobody(policy: Policy) -> None:
+    room, gone = chat(HEAD, BEN, PAT), replace(chat(HEAD), chat={"organisation": "gone"})
+    space = Room(BOT, BOT, joined(BOT))
+
+    def levels(*staff: UserId) -> Attempt:
+        return Attempt("m.room.power_levels", BOT, power_levels(BOT, staff), "")
+
+    assert verdict(policy, room, levels(HEAD, BEN)) == Passes()
+    assert verdict(policy, room, levels()) == Passes()
+    assert verdict(policy, space, Attempt("m.room.power_levels", BOT, {"users": {BOT: 100}}, "")) == Passes()
+    assert rules(policy, room, levels(HEAD, PAT)) == ("PART-7",)
+    assert rules(policy, room, levels(KAY)) == ("PART-7",)
+    assert rules(policy, gone, levels(HEAD)) == ("PART-7",)
+    for users in ({HEAD: 50}, {BOT: 100, HEAD: 1}):
+        assert rules(policy, space, Attempt("m.room.power_levels", BOT, {"users": users}, "")) == ("PART-7",)
 
 
 def test_with_ignore_an_account_of_no_organisation_is_free_outside_our_rooms_alone(policy: Policy) -> None:
