@@ -282,6 +282,17 @@ def _explain(asked: Namespace) -> int:
     return GOOD
 
 
+def _no_arguments(_parser: ArgumentParser) -> None:
+    """The command takes none."""
+
+
+def _schema(_asked: Namespace) -> int:
+    from policy.schema import schema
+
+    print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    return GOOD
+
+
 def _names(words: str) -> list[str]:
     return [word.strip() for word in words.split(",") if word.strip()]
 
@@ -662,6 +673,14 @@ COMMANDS = (
         "  qwil test policy.yaml\n\nexit status: 0 all as expected, 1 not",
         _test_arguments,
         _test,
+    ),
+    Command(
+        "schema",
+        "print the JSON Schema of the policy file, for completion and checking in editors",
+        "  qwil schema > policy.schema.json\n\nThe first line of a policy then tells the editor:"
+        "\n  # yaml-language-server: $schema=policy.schema.json",
+        _no_arguments,
+        _schema,
     ),
     Command(
         "plan",
