@@ -141,7 +141,7 @@ class YamlText:
             self._replacements.append((place, place, " []"))
         text, end = self._text, len(self._text)
         pieces: list[str] = []
-        for start, stop, new in sorted(self._replacements, key=lambda one: one[:2], reverse=True):
+        for start, stop, new in sorted(self._replacements, key=_order, reverse=True):
             if stop > end:
                 raise CannotEdit(f"{self._file} cannot take all these changes at once: make them one after the other")
             pieces += (text[stop:end], new)
@@ -254,6 +254,13 @@ class YamlText:
             end = len(self._text[:end].rstrip())
         found = self._text.find("\n", end)
         return len(self._text) if found < 0 else found + 1
+
+
+def _order(replacement: tuple[int, int, str]) -> tuple[int, int, int]:
+    """By place; of what comes into the same place, what is indented most belongs to what stands above it."""
+    start, stop, new = replacement
+    body = new.lstrip("\r\n")
+    return start, stop, len(body.lstrip(" ")) - len(body)
 
 
 def scalar(value: str, style: str = "") -> str:
