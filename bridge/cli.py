@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 if TYPE_CHECKING:
+    from bridge.audit import Checked
     from bridge.config import Config
     from policy.ask import Outcome
     from policy.mistake import Mistakes
@@ -498,6 +499,58 @@ def _apply(asked: Namespace) -> int:
     return status
 
 
+def _audit_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("do", metavar="verify", nargs="?", choices=["verify"], help="check that nothing was changed")
+    _config_argument(parser)
+    parser.add_argument("--who", metavar="TEXT", default="", help="only lines of those whose name holds this")
+    parser.add_argument("--what", metavar="TEXT", default="", help="only lines about this: refused, policy, apply, ...")
+    parser.add_argument("--since", metavar="DATE", help="only lines from this day or moment on (UTC)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line, with the hashes")
+
+
+def _audit(asked: Namespace) -> int:
+    return _with_the_record(_audited(_config(asked.config), asked, _since(asked)))
+
+
+def _since(asked: Namespace) -> float:
+    from datetime import UTC, datetime
+
+    if asked.since is None:
+        return 0
+    try:
+        moment = datetime.fromisoformat(asked.since)
+    except ValueError:
+        asked.usage_error(f"--since is a day or a moment like 2026-12-01 or 2026-12-01T09:30:00Z, not {asked.since!r}")
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+async def _audited(config: Config, asked: Namespace, since: float) -> int:
+    from bridge import audit
+    from bridge.store import Store
+
+    store = await Store.open(config.database)
+    try:
+        if asked.do == "verify":
+            return _say_checked(await audit.verify(store), asked)
+        async for entry in audit.entries(store, who=asked.who, what=asked.what, since=since):
+            print(_json(audit.as_data(entry)) if asked.json else audit.as_text(entry))
+    finally:
+        await store.close()
+    return GOOD
+
+
+def _say_checked(checked: Checked, asked: Namespace) -> int:
+    if asked.json:
+        _print_json(checked._asdict())
+    elif checked.broken is None:
+        print(f"The audit is whole: {checked.lines} lines, the last has the hash {checked.hash or 'of nothing'}.")
+        print("Note number and hash somewhere else: only they show if its end is ever cut off.")
+    else:
+        print(f"The audit is not whole: line {checked.broken} was changed, left out or put in.")
+        print(f"The {checked.lines} lines before it are as they were written.")
+    return GOOD if checked.broken is None else BAD
+
+
 def _with_the_record(work: Coroutine[Any, Any, Result]) -> Result:
     """Run what needs the database, and say plainly where it cannot be had."""
     import asyncio
@@ -698,6 +751,15 @@ COMMANDS = (
         "\nexit status: 0 done, 1 some actions failed or nothing could be done, 3 the world moved since the plan",
         _apply_arguments,
         _apply,
+        extra="bridge",
+    ),
+    Command(
+        "audit",
+        "show who was refused what, who changed what and when, or check that the audit is whole",
+        "  qwil audit -c config.yaml --what refused --since 2026-11-01\n  qwil audit verify -c config.yaml"
+        "\n\nexit status: 0, and with verify 1 when the audit is not whole",
+        _audit_arguments,
+        _audit,
         extra="bridge",
     ),
     Command(

@@ -1,0 +1,123 @@
+"""The audit: what was refused, what was changed and by whom, each line chained to the one before by its hash.
+
+Commands, administration and `apply` append their own lines (`Store.audit`); here are the lines about the policy itself,
+and reading, checking and handing out the whole.
+
+A chain shows what was changed, left out or put in between. That its end was cut off shows only in comparison with a
+number and hash noted earlier, which is why `verify` names those of the last line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from bridge.store import AuditEntry, Store, broken_link
+from policy.differences import differences, fingerprint
+from policy.mistake import Mistakes
+from policy.model import Moment, Policy
+
+POLICY = "audit:policy"
+"""Under which name the fingerprint of the policy last noted is remembered."""
+
+THE_FILE = "the policy file"
+"""Who changed the policy, as far as the bridge can see; whoever did it by the bot has a line of their own."""
+
+LISTED = 1000
+"""Differences, or mistakes, in one line of the audit."""
+
+PAGE = 1000
+
+
+class PolicyLog:
+    """Notes every policy that comes into force, and every one that did not."""
+
+    def __init__(self, store: Store, clock: Callable[[], Moment] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+        self._noted: Policy | None = None
+
+    async def note(self, policy: Policy) -> None:
+        """The policy is in force; one that says what the last one said is not noted again."""
+        if policy is self._noted or not policy.organisations:
+            return
+        before, self._noted = self._noted, policy
+        known = await self._store.recall(POLICY)
+        now = await asyncio.to_thread(fingerprint, policy)
+        if now == known:
+            return
+        details = {"before": known, "after": now, **await asyncio.to_thread(_told, before, policy)}
+        await self._store.audit(THE_FILE, "policy", details, time=self._clock())
+        await self._store.remember(POLICY, now)
+
+    async def note_mistakes(self, mistakes: Mistakes) -> None:
+        """A policy was saved and did not come into force."""
+        listed = [str(mistake) for mistake in mistakes[:LISTED]]
+        details = {"mistakes": listed, "more": len(mistakes) - len(listed)}
+        await self._store.audit(THE_FILE, "policy with mistakes", details, time=self._clock())
+
+
+def _told(before: Policy | None, after: Policy) -> dict[str, Any]:
+    """What is different, as far as the policy before is still known."""
+    if before is None:
+        return {"differences": None}
+    texts = [difference.text for difference in differences(before, after)]
+    return {"differences": texts[:LISTED], "more": max(len(texts) - LISTED, 0)}
+
+
+class Checked(NamedTuple):
+    """What looking through the whole audit found."""
+
+    lines: int
+    hash: str
+    """Of the last line that is as it should be."""
+    broken: int | None
+    """The number of the first line that is not."""
+
+
+async def verify(store: Store) -> Checked:
+    """Look through the whole audit, a page at a time, and compare its end with what the record keeps of it."""
+    number, digest = 0, ""
+    while page := await store.audit_entries(after=number, limit=PAGE):
+        broken = broken_link(page, after=number, previous=digest)
+        if broken is not None:
+            good = page[: broken - number - 1]
+            return Checked(broken - 1, good[-1].hash if good else digest, broken)
+        number, digest = page[-1].number, page[-1].hash
+    whole = await store.audit_head() == (number, digest)
+    return Checked(number, digest, None if whole else number + 1)
+
+
+async def entries(store: Store, *, who: str = "", what: str = "", since: Moment = 0) -> AsyncIterator[AuditEntry]:
+    """The lines in their order in which `who` and `what` occur, from a moment on."""
+    number = 0
+    while page := await store.audit_entries(after=number, limit=PAGE):
+        for entry in page:
+            fits = who.casefold() in entry.who.casefold() and what.casefold() in entry.what.casefold()
+            if fits and entry.time >= since:
+                yield entry
+        number = page[-1].number
+
+
+def as_data(entry: AuditEntry) -> dict[str, Any]:
+    """A line for programs: `details` as it was hashed, so that whoever has all lines can check the chain."""
+    return entry._asdict()
+
+
+def as_text(entry: AuditEntry) -> str:
+    """A line for people."""
+    moment = datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{entry.number} {moment}Z {entry.who}: {entry.what} {'; '.join(_words(json.loads(entry.details)))}".rstrip()
+
+
+def _words(details: Any) -> Iterator[str]:
+    """What a line holds, in one line; lists are counted where they are long."""
+    for name, value in details.items():
+        if isinstance(value, list):
+            value = ", ".join(map(str, value)) if len(value) <= 5 else f"{len(value)} of them"
+        if value not in (None, "", 0):
+            yield f"{name} {value}"

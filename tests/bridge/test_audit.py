@@ -1,0 +1,192 @@
+"""The audit tells who did what, and shows when somebody meddled with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from bridge.audit import PolicyLog, as_text, entries, verify
+from bridge.cli import main
+from bridge.store import Store, broken_link
+from policy.mistake import Mistake, Place
+from policy.model import Policy
+from policy.parse import parse
+
+POLICY = """
+organisations:
+  hill:
+    name: Hill School
+    mobile: optional
+    people:
+      head: {name: Ada Head, role: staff, admin: system, email: head@hill.example}
+      pat: {name: Pat Parent, role: client, email: pat@hill.example}
+    books:
+      year-1: {name: Year 1, members: [head, pat]}
+"""
+
+
+def policy(text: str = POLICY) -> Policy:
+    parsed = parse(text, lambda name: (_ for _ in ()).throw(FileNotFoundError(name)))
+    assert isinstance(parsed, Policy), parsed
+    return parsed
+
+
+async def some_lines(store: Store, number: int = 5) -> None:
+    for each in range(number):
+        await store.audit(f"@user{each}:hill.example", "refused", {"text": f"No {each}."}, time=100.0 + each)
+
+
+async def meddle(store: Store, statement: str) -> None:
+    await store._database.execute(statement)
+
+
+async def test_a_whole_audit_is_whole(store: Store) -> None:
+    await some_lines(store)
+
+    checked = await verify(store)
+
+    assert (checked.lines, checked.broken) == (5, None)
+    assert checked.hash == (await store.audit_head())[1]
+
+
+async def test_an_empty_audit_is_whole(store: Store) -> None:
+    assert await verify(store) == (0, "", None)
+
+
+@pytest.mark.parametrize(
+    ("statement", "line"),
+    [
+        ("""UPDATE audit SET details = '{"text":"Yes."}' WHERE number = 3""", 3),
+        ("UPDATE audit SET who = 'somebody else' WHERE number = 1", 1),
+        ("UPDATE audit SET time = 0 WHERE number = 5", 5),
+        ("DELETE FROM audit WHERE number = 2", 2),
+        ("DELETE FROM audit WHERE number = 5", 5),
+        ("DELETE FROM audit", 1),
+    ],
+)
+async def test_meddling_is_found_at_its_line(store: Store, statement: str, line: int) -> None:
+    await some_lines(store)
+
+    await meddle(store, statement)
+
+    checked = await verify(store)
+    assert (checked.lines, checked.broken) == (line - 1, line)
+
+
+async def test_an_audit_of_many_pages_is_looked_through_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.audit.PAGE", 2)
+    await some_lines(store, 7)
+    assert (await verify(store)).lines == 7
+
+    await meddle(store, "UPDATE audit SET what = 'allowed' WHERE number = 6")
+
+    assert (await verify(store)).broken == 6
+
+
+async def test_lines_are_found_by_who_what_and_since(store: Store) -> None:
+    await some_lines(store)
+    await store.audit("operator ann", "apply", {"plan": "0123"}, time=200.0)
+
+    async def numbers(**wanted: object) -> list[int]:
+        return [entry.number async for entry in entries(store, **wanted)]  # type: ignore[arg-type]
+
+    assert await numbers() == [1, 2, 3, 4, 5, 6]
+    assert await numbers(who="USER3") == [4]
+    assert await numbers(what="apply") == [6]
+    assert await numbers(what="refused", since=103.0) == [4, 5]
+
+
+async def test_a_line_reads_like_a_sentence(store: Store) -> None:
+    entry = await store.audit("@ann:hill.example", "refused", {"command": "add ben", "because": ["EXT-3"]}, time=0)
+
+    assert as_text(entry) == "1 1970-01-01 00:00:00Z @ann:hill.example: refused command add ben; because EXT-3"
+
+
+async def test_a_policy_that_comes_into_force_is_noted_with_what_is_different(store: Store) -> None:
+    log = PolicyLog(store, clock=lambda: 7.0)
+    await log.note(policy())
+
+    await log.note(policy(POLICY.replace("role: client,", "role: client, status: suspended,")))
+
+    first, second = await store.audit_entries()
+    assert json.loads(first.details)["differences"] is None
+    details = json.loads(second.details)
+    assert details["differences"] == ["Pat Parent (hill/pat): status active → suspended"]
+    assert details["before"] == json.loads(first.details)["after"]
+    assert (second.what, second.time) == ("policy", 7.0)
+
+
+async def test_a_file_saved_without_a_difference_is_not_noted(store: Store) -> None:
+    log = PolicyLog(store)
+    await log.note(policy())
+
+    await log.note(policy(f"# a comment\n{POLICY}"))
+
+    assert len(await store.audit_entries()) == 1
+
+
+async def test_after_a_restart_only_a_policy_that_changed_meanwhile_is_noted(store: Store) -> None:
+    await PolicyLog(store).note(policy())
+
+    await PolicyLog(store).note(policy())
+    unchanged = len(await store.audit_entries())
+    await PolicyLog(store).note(policy(POLICY.replace("Ada Head", "Ada Foot")))
+
+    assert (unchanged, len(await store.audit_entries())) == (1, 2)
+
+
+async def test_a_policy_that_did_not_come_into_force_is_noted_with_its_mistakes(store: Store) -> None:
+    await PolicyLog(store).note_mistakes((Mistake(Place("policy.yaml", 3, 1), "this is wrong"),))
+
+    (entry,) = await store.audit_entries()
+    assert json.loads(entry.details)["mistakes"] == ["policy.yaml:3:1: this is wrong"]
+
+
+CONFIG = """
+homeserver: {address: "http://127.0.0.1:1", server_name: hill.example}
+database: "sqlite:qwil.db"
+"""
+
+
+async def cli(*words: str) -> int:
+    return await asyncio.to_thread(main, list(words))
+
+
+async def test_the_program_shows_hands_out_and_checks_the_audit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG)
+    store = await Store.open(f"sqlite:{tmp_path}/qwil.db")
+    await some_lines(store, 3)
+
+    assert await cli("audit", "-c", str(config), "--who", "user1") == 0
+    assert capsys.readouterr().out == "2 1970-01-01 00:01:41Z @user1:hill.example: refused text No 1.\n"
+
+    assert await cli("audit", "-c", str(config), "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    handed_out = [entry for entry in await store.audit_entries() if entry._asdict() in lines]
+    assert len(handed_out) == 3
+    assert broken_link(handed_out) is None
+
+    assert await cli("audit", "verify", "-c", str(config)) == 0
+    assert lines[-1]["hash"] in capsys.readouterr().out
+    await meddle(store, "UPDATE audit SET who = 'nobody' WHERE number = 2")
+    await store.close()
+    assert await cli("audit", "verify", "-c", str(config)) == 1
+    assert "line 2 was changed" in capsys.readouterr().out
+
+
+async def test_a_moment_that_is_none_is_answered_with_one_that_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+
+    with pytest.raises(SystemExit) as ended:
+        await cli("audit", "-c", str(tmp_path / "config.yaml"), "--since", "yesterday")
+
+    assert ended.value.code == 2
+    assert "2026-12-01" in capsys.readouterr().err
