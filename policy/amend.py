@@ -92,8 +92,7 @@ class Amended:
         match change:
             case AddPerson():
                 if self.person(change.person) is None:
-                    self._put(_newcomer(change))
-                    self._name_books(change.person)
+                    self.put(_newcomer(change))
             case CreateBook():
                 self.books.setdefault((change.organisation, change.book), change.name)
             case AddCover():
@@ -106,20 +105,18 @@ class Amended:
         if old is None:
             return
         if isinstance(change, SetField):
-            self._put(_with_fields(old, {change.field: change.value}))
-            if change.field in ("status", "role"):
-                self._name_books(change.person)
+            self.put(_with_fields(old, {change.field: change.value}))
             return
         book = frozenset({change.book})
-        self._put(old._replace(books=old.books | book if isinstance(change, AddToBook) else old.books - book))
-        self.named[old.organisation, change.book] = None
+        self.put(old._replace(books=old.books | book if isinstance(change, AddToBook) else old.books - book))
 
-    def _name_books(self, person: PersonId) -> None:
-        member = self.people[person]
-        self.named.update(((member.organisation, book), None) for book in sorted(member.books))
-
-    def _put(self, member: Membership) -> None:
+    def put(self, member: Membership) -> None:
+        """Let somebody be as this membership says, who is new or was otherwise."""
+        old = self.person(member.id)
         self.people[member.id] = member
+        if old is None or (old.books, old.status, old.role) != (member.books, member.status, member.role):
+            books = member.books | old.books if old else member.books
+            self.named.update(((member.organisation, book), None) for book in sorted(books))
 
     def _old_book(self, organisation: str, book: str) -> Book | None:
         found = self.policy.organisations.get(organisation)

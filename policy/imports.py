@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from policy.amend import Amended, amended, forbidden
+from policy.amend import Amended, forbidden
 from policy.change import AddPerson, AddToBook, Change, CreateBook, RemoveFromBook, SetField
 from policy.csv_people import NAMES
 from policy.enrol import IDENTIFIER, Enrolment, Register, enrol
@@ -381,12 +381,21 @@ class _Importing:
     def _judge_together(self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]) -> None:
         """What the good rows do together; a row that is refused takes its changes away, so it is judged again."""
         while True:
-            after = amended(self.policy, self._in_order(changes, people))
+            after = self._after(changes, people)
             guilty = dict(self._guilty(after, people))
             if not guilty:
                 return
             for index, reason in guilty.items():
                 self._refuse(index, reason)
+
+    def _after(self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]) -> Amended:
+        """The policy as the good rows leave it."""
+        after = Amended(self.policy)
+        for change in self._new_books(changes, people):
+            after.change(change)
+        for index in self._good(changes):
+            after.put(people[self._person(index)])
+        return after
 
     def _guilty(self, after: Amended, people: Mapping[PersonId, Membership]) -> Iterator[tuple[int, Reason]]:
         """The rows that leave a book without active staff, or bring a client into one, or end the last system admin."""
@@ -399,7 +408,7 @@ class _Importing:
         leaderless = admins and not after.has_system_admin(org)
         took_out: set[str] = set()
         for index in good if bare or leaderless else ():
-            old, new = self.old[index], people[PersonId(self.prefix + self.ids[index])]
+            old, new = self.old[index], people[self._person(index)]
             if old is None or old.role != "staff" or old.status != "active":
                 continue
             left = bare & (old.books if new.status != "active" else old.books - new.books)
@@ -413,7 +422,7 @@ class _Importing:
                 text = f"{self.home.name} would have no active system administrator (ROLE-2)"
                 yield index, Reason("admin", text, "make somebody else one first")
         for index in good if bare - took_out else ():
-            new = people[PersonId(self.prefix + self.ids[index])]
+            new = people[self._person(index)]
             if new.role == "client" and new.status != "left":
                 for book in sorted((bare - took_out) & new.books):
                     yield index, _no_staff(after, org, book)
@@ -426,25 +435,36 @@ class _Importing:
     def _changes(
         self, index: int, people: Mapping[PersonId, Membership], merged: dict[str, list[str]]
     ) -> tuple[Change, ...]:
-        person, old = PersonId(self.prefix + self.ids[index]), self.old[index]
+        person, old = self._person(index), self.old[index]
         new = people.get(person)
         if new is None or self._skipped(index):
             return ()
         if old is None:
-            fields = ((heading, merged[heading][index]) for heading in _FIELDS)
-            return (AddPerson(person, tuple(pair for pair in fields if pair[1]), tuple(sorted(new.books))),)
+            fields = [(heading, cell) for heading in _FIELDS if (cell := merged[heading][index])]
+            return (AddPerson(person, tuple(fields), tuple(sorted(new.books))),)
         return tuple(_differences(old, new, {heading: merged[heading][index] for heading in _FIELDS}))
 
-    def _in_order(self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]) -> Iterator[Change]:
-        """IMP-2: the books of the good rows of staff, then the staff, then the clients."""
-        good = [index for index in range(len(self.ids)) if index not in self.reasons and changes[index]]
-        staff = [index for index in good if people[PersonId(self.prefix + self.ids[index])].role == "staff"]
-        named = {book for index in staff for book in people[PersonId(self.prefix + self.ids[index])].books}
+    def _good(self, changes: Sequence[Sequence[Change]]) -> list[int]:
+        """The rows that change something and are not refused."""
+        return [index for index, wanted in enumerate(changes) if wanted and index not in self.reasons]
+
+    def _new_books(
+        self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]
+    ) -> Iterator[CreateBook]:
+        """IMP-2: the books that good rows of the staff name and nobody has made yet."""
+        staff = (people[self._person(index)] for index in self._good(changes))
+        named = {book for member in staff if member.role == "staff" for book in member.books}
         for book in sorted(named - self.home.books.keys()):
             yield CreateBook(self.home.identifier, book, book)
-        clients = set(good) - set(staff)
-        for index in (*staff, *(index for index in good if index in clients)):
+
+    def _in_order(self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]) -> Iterator[Change]:
+        """IMP-2: the books, then the staff, then the clients."""
+        yield from self._new_books(changes, people)
+        for index in sorted(self._good(changes), key=lambda index: people[self._person(index)].role == "client"):
             yield from changes[index]
+
+    def _person(self, index: int) -> PersonId:
+        return PersonId(self.prefix + self.ids[index])
 
     def _verdict(self, index: int, changes: Sequence[Change]) -> Verdict:
         row, identifier = self.table.numbers[index], self.ids[index]
