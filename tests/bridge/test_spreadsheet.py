@@ -1,11 +1,14 @@
 """Spreadsheets as Excel and people make them: text comes out, or a sentence that says what to do."""
 
 import zipfile
+from contextlib import suppress
 from datetime import date, datetime
 from io import BytesIO
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openpyxl import Workbook, load_workbook
 
 from bridge import spreadsheet
@@ -59,6 +62,18 @@ def test_merged_cells_are_named() -> None:
     data = excel(("identifier", "email"), ("a", "a@x.example"), ("b", None), merged="B2:B3")
 
     assert sentence(data) == "The cells B2:B3 are merged: undo that in Excel, and give every row its own cells."
+
+
+def test_merged_cells_of_another_sheet_are_none_of_ours() -> None:
+    book = Workbook()
+    sheet: Any = book.active
+    sheet.append(("identifier",))
+    other = book.create_sheet("0 notes")
+    other.merge_cells("A1:B2")
+    out = BytesIO()
+    book.save(out)
+
+    assert read(out.getvalue()).headings == ["identifier"]
 
 
 def test_empty_rows_are_passed_over_and_rows_keep_their_numbers() -> None:
@@ -127,6 +142,16 @@ def test_a_zip_that_unpacks_to_far_more_is_not_unpacked(monkeypatch: pytest.Monk
         parts.writestr("xl/worksheets/sheet1.xml", b"0" * 100_000)
 
     assert sentence(out.getvalue()) == spreadsheet.SPLIT
+
+
+@given(st.integers(0), st.integers(0, 255), st.integers(1, 30))
+@settings(max_examples=100, deadline=None)
+def test_a_damaged_excel_file_is_refused_or_read_but_never_anything_else(place: int, byte: int, length: int) -> None:
+    whole = template("xlsx")
+    place %= len(whole)
+
+    with suppress(Unreadable):
+        assert read(whole[:place] + bytes([byte]) * length + whole[place + length :]).headings
 
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
