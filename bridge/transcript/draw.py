@@ -7,6 +7,7 @@ no network in it.
 """
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ PDF = "volume.pdf"
 def draw(folder: Path) -> None:
     """Draw the volume in the folder as its `order.json` says; raises `typst.TypstError`."""
     order = json.loads((folder / "order.json").read_text())
+    # Whoever started this process ends it in time; where they were killed themselves it ends on its own.
+    signal.alarm(order["seconds"])
     fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[folder / "fonts"])
     drawn = typst.compile(
         folder / TEMPLATE.name,

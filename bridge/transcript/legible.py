@@ -11,8 +11,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
-LONGEST_WORD = 80
-"""Letters after which a word may be broken, so that none runs off the page."""
+LONGEST_WORD = 40
+"""Letters of a word that is left alone: as many of the widest letter still fit on a line."""
+
+PIECE = 10
+"""Letters after which a longer word may be broken, so that none runs off the page or out of its column."""
 
 MOST_MARKS = 6
 """Marks above and below one letter; more would be drawn over the neighbouring lines."""
@@ -27,14 +30,17 @@ _BREAKS_ITSELF = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff"
     "\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 )
-_LONG = re.compile(rf"[^\s{BREAK}{_BREAKS_ITSELF}]{{{LONGEST_WORD}}}(?=[^\s{BREAK}{_BREAKS_ITSELF}])")
+_LONG = re.compile(rf"[^\s{BREAK}{_BREAKS_ITSELF}]{{{LONGEST_WORD + 1},}}")
+_PIECE = re.compile(rf".{{{PIECE}}}(?=.)", re.DOTALL)
 
 # Joiners that scripts need, marks of direction that change nothing but neighbours, soft hyphens and breaks.
 _INVISIBLE_BUT_MEANT = frozenset("\u00ad\u034f\u061c\u200b\u200c\u200d\u200e\u200f\u2060")
 _VARIATIONS = frozenset(map(chr, (*range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 _NEVER = frozenset({"Cc", "Cs", "Co", "Cn"})
-# U+202A to U+202E and the isolates turn text around (Unicode Technical Report 36, bidirectional spoofing).
-_TURNS_AROUND = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+# All other formatting characters are shown, above all those that turn text around: U+202A to U+202E and the isolates
+# (Unicode Technical Report 36, bidirectional text spoofing).
+# The few characters of that category that are seen, among them the Arabic number sign.
+_SEEN_THOUGH_FORMATTING = range(0x0600, 0x08E3)
 
 
 def escaped(character: str) -> str:
@@ -63,7 +69,7 @@ class Legible:
             text = text.translate(self._replaced)
         if not text.isascii():
             text = _TOO_MANY_MARKS.sub(_mark_by_mark, text)
-        return _LONG.sub(rf"\g<0>{BREAK}", text) if len(text) > LONGEST_WORD else text
+        return _LONG.sub(_in_pieces, text) if len(text) > LONGEST_WORD else text
 
     def line(self, text: str) -> str:
         """The same on one line."""
@@ -95,11 +101,15 @@ class Legible:
         category = unicodedata.category(character)
         if character == "\t" or category == "Zs":
             return character if category == "Zs" and self._draws(character) else " "
-        if category in _NEVER or character in _TURNS_AROUND:
+        if category in _NEVER or (category == "Cf" and ord(character) not in _SEEN_THOUGH_FORMATTING):
             return escaped(character)
         if self._draws(character):
             return character
         return "" if character in _VARIATIONS else escaped(character)
+
+
+def _in_pieces(found: re.Match[str]) -> str:
+    return _PIECE.sub(rf"\g<0>{BREAK}", found[0])
 
 
 def _mark_by_mark(found: re.Match[str]) -> str:

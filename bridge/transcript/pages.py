@@ -27,8 +27,11 @@ Page = dict[str, Any]
 ENTRIES = 2000
 """Entries in a volume: some 300 MiB for the process that draws it."""
 
-SIZE = 3_000_000
-"""Bytes of the record in a volume, where its entries are long."""
+WEIGHT = 1_000_000
+"""What a volume may weigh, where its entries are long: a byte of the record is 1, a line of text is `LINE` more.
+Measured to keep the drawing process below 600 MiB whatever the entries hold."""
+
+LINE = 20
 
 QUOTED = 160
 """Letters quoted of the entry that a reply answers."""
@@ -67,15 +70,16 @@ class Cut(NamedTuple):
     """Bytes."""
 
 
-def cuts(path: Path, *, entries: int = ENTRIES, size: int = SIZE) -> Iterator[Cut]:
-    """The record cut into volumes of at most so many entries and bytes, at least one volume and one entry in each."""
-    start, length, count = 0, 0, 0
+def cuts(path: Path, *, entries: int = ENTRIES, weight: int = WEIGHT) -> Iterator[Cut]:
+    """The record cut into volumes of at most so many entries and such a weight; one entry may weigh more alone."""
+    start, length, count, weighs = 0, 0, 0, 0
     with path.open("rb") as lines:
         for line in lines:
-            if count and (count >= entries or length + len(line) > size):
+            heavier = len(line) + LINE * line.count(b"\\n")
+            if count and (count >= entries or weighs + heavier > weight):
                 yield Cut(start, length)
-                start, length, count = start + length, 0, 0
-            length, count = length + len(line), count + 1
+                start, length, count, weighs = start + length, 0, 0, 0
+            length, count, weighs = length + len(line), count + 1, weighs + heavier
     yield Cut(start, length)
 
 
@@ -324,16 +328,20 @@ def _excerpt(line: Line) -> str:
 
 
 def _direct(found: Iterable[Block]) -> None:
-    """Give every paragraph that is not plain left-to-right its direction and language (UAX #9, P2 and P3)."""
+    """Give every paragraph that is not plain left-to-right its direction and language (UAX #9, P2 and P3).
+
+    What holds paragraphs, a list for instance, has the direction of its first one.
+    """
     for block in found:
-        if "r" in block or "t" in block:
+        inner = [*block.get("e", ()), *(piece for row in block.get("rows", ()) for cell in row for piece in cell)]
+        if inner:
+            _direct(inner)
+            if "d" in inner[0]:
+                block["d"] = inner[0]["d"]
+        elif "r" in block or "t" in block:
             text = block.get("t") or "".join(run if isinstance(run, str) else run["t"] for run in block["r"])
             if not text.isascii():
                 block.update(_bearing(text))
-        _direct(block.get("e", ()))
-        for row in block.get("rows", ()):
-            for cell in row:
-                _direct(cell)
 
 
 def _bearing(text: str) -> Block:

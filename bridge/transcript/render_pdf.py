@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -157,7 +158,9 @@ class Press:
         """Put everything the drawing process may read into its folder."""
         shutil.copyfile(draw.TEMPLATE, folder / draw.TEMPLATE.name)
         (folder / record.NAME).write_bytes(sheet.attached)
-        (folder / "order.json").write_text(json.dumps({"standards": sheet.standards, "timestamp": sheet.timestamp}))
+        seconds = math.ceil(self._time_limit) + 1
+        order = {"standards": sheet.standards, "timestamp": sheet.timestamp, "seconds": seconds}
+        (folder / "order.json").write_text(json.dumps(order))
         (folder / "fonts").mkdir()
         for place, file in enumerate(file for family in sheet.families for file in family.files):
             (folder / "fonts" / f"{place:03d}-{file.name}").symlink_to(file.resolve())

@@ -132,12 +132,19 @@ def test_an_export_is_never_written_over_another(tmp_path: Path) -> None:
         export_trip(tmp_path, NEVER)
 
 
-def test_a_volume_ends_at_so_many_entries_or_so_many_bytes(tmp_path: Path) -> None:
+def test_a_volume_ends_at_so_many_entries_or_such_a_weight(tmp_path: Path) -> None:
     path = tmp_path / "record"
     path.write_bytes(b"".join(b"x" * length + b"\n" for length in (9, 9, 9, 99, 9, 9)))
 
-    assert [cut.length for cut in pages.cuts(path, entries=2, size=1000)] == [20, 110, 20]
-    assert [cut.length for cut in pages.cuts(path, entries=100, size=50)] == [30, 100, 20]
+    assert [cut.length for cut in pages.cuts(path, entries=2, weight=1000)] == [20, 110, 20]
+    assert [cut.length for cut in pages.cuts(path, entries=100, weight=50)] == [30, 100, 20]
+
+
+def test_a_line_of_text_weighs_more_than_its_letters(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    path.write_bytes(b'"a\\na\\na"\n' * 3)
+
+    assert [cut.length for cut in pages.cuts(path, weight=100)] == [20, 10]
 
 
 def test_memory_does_not_grow_with_the_length_of_the_chat(make: Make, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.transcript.fonts import Fonts
-from bridge.transcript.legible import BREAK, LONGEST_WORD, Legible
+from bridge.transcript.legible import BREAK, PIECE, Legible
 
 
 def legible(text: str) -> str:
@@ -19,9 +19,11 @@ def test_what_fonts_draw_stays_as_it_is() -> None:
 
 
 def test_controls_overrides_private_letters_and_broken_ones_are_shown_by_their_numbers() -> None:
-    assert legible("a\x00b\x1bc\ud800d\ue000e\uffff") == "a[U+0000]b[U+001B]c[U+D800]d[U+E000]e[U+FFFF]"
+    assert legible("a\x00b\x1bc") == "a[U+0000]b[U+001B]c"
+    assert legible("c\ud800d\ue000e\uffff") == "c[U+D800]d[U+E000]e[U+FFFF]"
     assert legible("invoice\u202efdp.exe") == "invoice[U+202E]fdp.exe"
     assert legible("\u2067right\u2069") == "[U+2067]right[U+2069]"
+    assert legible("a\ufeffb\U000e0041c") == "a[U+FEFF]b[U+E0041]c"
 
 
 def test_what_no_font_draws_is_shown_by_its_number() -> None:
@@ -36,7 +38,12 @@ def test_a_long_word_can_be_broken_and_loses_nothing() -> None:
     shown = legible("x" * 200_000)
 
     assert shown.replace(BREAK, "") == "x" * 200_000
-    assert max(map(len, shown.split(BREAK))) == LONGEST_WORD
+    assert max(map(len, shown.split(BREAK))) == PIECE
+
+
+def test_a_word_of_a_length_that_fits_on_a_line_is_left_alone() -> None:
+    for word in ("Rechtsschutzversicherungsgesellschaften", "https://hillside.example/plan/of/the/day"):
+        assert legible(f"{word} {word}") == f"{word} {word}"
 
 
 def test_scripts_that_break_anywhere_get_no_breaks_inside() -> None:
