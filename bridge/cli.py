@@ -499,6 +499,39 @@ def _apply(asked: Namespace) -> int:
     return status
 
 
+def _history_arguments(parser: ArgumentParser) -> None:
+    _config_argument(parser)
+    parser.add_argument("--policy", metavar="CANDIDATE", type=Path, help="try this policy instead of the one in place")
+    parser.add_argument("--days", metavar="N", type=float, default=30, help="how far back, by default 30")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each thing refused")
+
+
+def _history(asked: Namespace) -> int:
+    config = _config(asked.config)
+    policy = _read(asked.policy or config.policy)
+    if isinstance(policy, tuple):
+        raise _mistaken(asked.policy or config.policy, policy)
+    return _with_the_record(_tried(config, policy, asked))
+
+
+async def _tried(config: Config, policy: Policy, asked: Namespace) -> int:
+    from dataclasses import asdict
+
+    from bridge.history import Tried, as_text, history, summary
+    from bridge.store import Store
+    from policy.model import UserId
+
+    store, tried = await Store.open(config.database), Tried()
+    since = time.time() - asked.days * 86_400
+    try:
+        async for refused in history(store, policy, bot=UserId(config.bot), since=since, tried=tried):
+            print(_json(asdict(refused)) if asked.json else as_text(refused))
+    finally:
+        await store.close()
+    print(summary(tried, asked.days), file=sys.stderr if asked.json else sys.stdout)
+    return BAD if tried.refused else GOOD
+
+
 def _audit_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("do", metavar="verify", nargs="?", choices=["verify"], help="check that nothing was changed")
     _config_argument(parser)
@@ -751,6 +784,15 @@ COMMANDS = (
         "\nexit status: 0 done, 1 some actions failed or nothing could be done, 3 the world moved since the plan",
         _apply_arguments,
         _apply,
+        extra="bridge",
+    ),
+    Command(
+        "history",
+        "say what a policy would have refused of all that people did lately, going through the record",
+        "  qwil history -c config.yaml --policy policy.next.yaml --days 30"
+        "\n\nexit status: 0 nothing would have been refused, 1 something",
+        _history_arguments,
+        _history,
         extra="bridge",
     ),
     Command(
