@@ -20,7 +20,10 @@ from bridge.commands import Commands
 from bridge.config import Config
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver, Refused
+from bridge.import_words import Importer
+from bridge.module_check import NO_MODULE, complaints, module_status
 from bridge.observe import Observer
+from bridge.office import Office
 from bridge.perform import Performer
 from bridge.plan_words import plan_words
 from bridge.planning import ApplyRoute, Planner
@@ -86,11 +89,8 @@ class Bridge:
             settings=settings,
             planner=self._planner,
         )
-        administration = Administration(
-            store=store,
-            writer=PolicyWriter(config.policy),
-            carrier=Attachments(config, homeserver, self._direct),
-        )
+        office = Office(store=store, writer=PolicyWriter(config.policy))
+        importer = Importer(store=store, office=office, carrier=Attachments(config, homeserver, self._direct))
         self._commands = Commands(
             source=self._source,
             store=store,
@@ -101,7 +101,8 @@ class Bridge:
             more={
                 **why_words(self._source),
                 **plan_words(self._planner, self._performer, self._direct),
-                **administration.words(),
+                **Administration(office).words(),
+                **importer.words(),
             },
         )
         self._receiver = Receiver(store, self.handle, hs_token=config.appservice.hs_token)
@@ -119,6 +120,7 @@ class Bridge:
         self._source.load()
         async with self._listening():
             await self._ensure_bot()
+            await self._check_homeserver()
             await self._observer.load()
             await self._planner.load()
             async with asyncio.TaskGroup() as tasks:
@@ -165,6 +167,14 @@ class Bridge:
                 raise
         if self._config.admin:
             await self._ensure_admin()
+
+    async def _check_homeserver(self) -> None:
+        """Without the module nothing is enforced, which has to be meant; anything else amiss is told."""
+        status = await module_status(self._homeserver)
+        if status is None and self._config.enforce == "module":
+            raise StartRefused(NO_MODULE)
+        for complaint in complaints(status, self._source.digest) if status is not None else (NO_MODULE,):
+            log.warning("%s", complaint)
 
     async def _ensure_admin(self) -> None:
         """Names and pictures are locked for everybody but administrators of the homeserver."""

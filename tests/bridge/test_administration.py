@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+import bridge.office
 from bridge import spreadsheet
 from bridge.administration import Administration
 from bridge.commands import Answer, Asked
+from bridge.import_words import Importer
 from bridge.policy_file import load
 from bridge.policy_writer import PolicyWriter
 from bridge.store import NewEvent, Store
@@ -72,7 +74,9 @@ class Office:
         self.store = store
         self.carrier = Carrier()
         self.writer = PolicyWriter(self.path)
-        self.administration = Administration(store=store, writer=self.writer, carrier=self.carrier, clock=lambda: NOW)
+        office = bridge.office.Office(store=store, writer=self.writer, clock=lambda: NOW)
+        importer = Importer(store=store, office=office, carrier=self.carrier)
+        self.words = Administration(office).words() | importer.words()
         self._numbers = itertools.count(1)
 
     @property
@@ -102,7 +106,7 @@ class Office:
         word, _, rest = text.partition(" ")
         memberships = self.policy.accounts.get(user, ())
         asked = Asked(event, user, memberships, self.policy, NOW, rest.strip(), None)
-        run: Callable[[Any, Asked], Awaitable[str]] = self.administration.words()[word].run
+        run: Callable[[Any, Asked], Awaitable[str]] = self.words[word].run
         try:
             return await run(None, asked)
         except Answer as answer:
@@ -278,7 +282,7 @@ async def test_while_the_saved_policy_has_mistakes_it_is_not_changed_and_status_
     accounts = dict(asked.accounts)
     event = await office.store.event(await office.event(OFFICE, msgtype="m.text", body="suspend p.chan"))
     assert event is not None
-    words = office.administration.words()
+    words = office.words
 
     with pytest.raises(Answer, match=r"has mistakes: repair them first"):
         await words["suspend"].run(None, Asked(event, OFFICE, accounts[OFFICE], asked, NOW, "p.chan", None))  # type: ignore[arg-type]

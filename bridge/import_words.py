@@ -1,0 +1,135 @@
+"""The administrators' word `import`: a spreadsheet sent to the bot is tried first, and imported when that is said."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from bridge import spreadsheet
+from bridge.attachments import NoFile
+from bridge.commands import Answer, Asked, Commands, Word
+from bridge.office import Desk, Done, Office, only
+from bridge.store import Store
+from policy.imports import Import, counts, plan_import, report
+from policy.mistake import quoted
+from policy.model import UserId
+from policy.naming import tokens
+
+SHOWN = 50
+"""Rows in one answer."""
+
+MIME = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
+
+
+class FileCarrier(Protocol):
+    """Whoever brings and takes the files of direct chats."""
+
+    async def fetch(self, content: Mapping[str, Any], most: int) -> bytes: ...
+
+    async def send(self, user: UserId, data: bytes, *, name: str, mimetype: str, about: str) -> None: ...
+
+
+class Importer:
+    """Reads spreadsheets that administrators send, and does what they say of them."""
+
+    def __init__(self, *, store: Store, office: Office, carrier: FileCarrier) -> None:
+        self._store = store
+        self._office = office
+        self._carrier = carrier
+
+    def words(self) -> dict[str, Word]:
+        """The table of words, for `Commands`."""
+
+        async def run(_commands: Commands, asked: Asked) -> str:
+            return await self.answer(asked)
+
+        usage = "import [ORGANISATION] [skip-existing] | import apply | import template [csv|xlsx]"
+        does = "as a reply to a spreadsheet you sent me: what its rows would do; then do it"
+        return {"import": Word(usage, does, run, admins=True)}
+
+    async def answer(self, asked: Asked) -> str:
+        """A spreadsheet of people: what it would do, then `import apply`."""
+        words = tokens(asked.rest)
+        if words[:1] == ["template"]:
+            return await self._template(asked, words[1:])
+        apply, skip = "apply" in words, "skip-existing" in words
+        named = [word for word in words if word not in ("apply", "skip-existing")]
+        desk = await self._office.desk(asked, "people")
+        waiting = await self._store.recall(_key(asked.user)) if apply and asked.reply_to is None else None
+        if waiting is not None:
+            event, organisation, skip = waiting["event"], waiting["organisation"], waiting["skip"]
+        else:
+            event = asked.reply_to
+            organisation = named[0] if named else only(desk, "“import ORGANISATION”")
+        if event is None:
+            raise Answer(
+                "Send me the spreadsheet, and write “import” as a reply to it. “import template” gives an empty one."
+            )
+        if organisation not in desk.organisations:
+            raise Answer(f"You do not administer {quoted(organisation)} (ROLE-1).")
+        found, kind = await self._planned(desk, event, organisation, skip)
+        mark = _mark(found)
+        if apply and waiting is not None and waiting["mark"] == mark:
+            return await self._import(desk, found)
+        await self._store.remember(
+            _key(asked.user), {"event": event, "organisation": organisation, "skip": skip, "mark": mark}
+        )
+        if found.refused:
+            data = spreadsheet.write(found.refused_table(), kind)
+            await self._carrier.send(
+                asked.user, data, name=f"refused.{kind}", mimetype=MIME[kind], about=asked.event.event_id
+            )
+        moved = (
+            "The policy or the file has changed since the dry run, so nothing was done. Look again:\n"
+            if waiting
+            else ""
+        )
+        return moved + "\n".join(report(found, SHOWN)) + _how_to_go_on(found)
+
+    async def _planned(
+        self, desk: Desk, event_id: str, organisation: str, skip: bool
+    ) -> tuple[Import, spreadsheet.Kind]:
+        event = await self._store.event(event_id)
+        if event is None or event.sender != desk.asked.user:
+            raise Answer("Write “import” as a reply to a spreadsheet that you sent me yourself.")
+        try:
+            data = await self._carrier.fetch(event.content, spreadsheet.LARGEST)
+            table = await asyncio.to_thread(spreadsheet.read, data)
+        except (NoFile, spreadsheet.Unreadable) as error:
+            raise Answer(str(error)) from error
+        by = desk.organisations[organisation]
+        found = await asyncio.to_thread(plan_import, desk.policy, organisation, table, by=by, skip_existing=skip)
+        return found, spreadsheet.kind_of(data)
+
+    async def _import(self, desk: Desk, found: Import) -> str:
+        await self._store.forget(_key(desk.asked.user))
+        if not found.changes:
+            return "Nothing was changed: everything in the file is so already, or refused."
+        says = f"Imported: {counts(found)}."
+        return await self._office.do(desk, Done(f"import into {found.organisation}", found.changes, says), "people")
+
+    async def _template(self, asked: Asked, words: Sequence[str]) -> str:
+        kind: spreadsheet.Kind = "csv" if words[:1] == ["csv"] else "xlsx"
+        name = f"people.{kind}"
+        await self._carrier.send(
+            asked.user, spreadsheet.template(kind), name=name, mimetype=MIME[kind], about=asked.event.event_id
+        )
+        return f"Fill in {name}, send it back to me, and write “import” as a reply to it."
+
+
+def _how_to_go_on(found: Import) -> str:
+    if not found.changes:
+        return ""
+    rest = " The refused rows are in the file I sent you, with their reasons." if found.refused else ""
+    return f"\nNothing is done yet: write “import apply” to do it.{rest}"
+
+
+def _mark(found: Import) -> str:
+    """What tells one dry run from another."""
+    return hashlib.sha256(repr(found.changes).encode()).hexdigest()[:16]
+
+
+def _key(user: UserId) -> str:
+    return f"import {user}"
