@@ -10,7 +10,7 @@ import json
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from nacl.signing import SigningKey
 
@@ -80,6 +80,29 @@ def pack(folder: Path, out: Path) -> None:
             is_text = path.suffix in (".json", ".jsonl", ".txt", ".sig")
             put(archive, path.name, path, zipfile.ZIP_DEFLATED if is_text else zipfile.ZIP_STORED)
     unfinished.replace(out)
+
+
+def split(path: Path, limit: int) -> list[Path]:
+    """The file itself if it has at most `limit` bytes, else its numbered pieces (`export.zip.001`, ...) in its place.
+
+    The pieces joined in order are the file; archive programs open the first piece of a zip and find the others.
+    """
+    if path.stat().st_size <= limit:
+        return [path]
+    pieces: list[Path] = []
+    with path.open("rb") as whole:
+        while whole.peek(1):
+            pieces.append(path.with_name(f"{path.name}.{len(pieces) + 1:03d}"))
+            _copy(whole, pieces[-1], limit)
+    path.unlink()
+    return pieces
+
+
+def _copy(source: BinaryIO, target: Path, size: int) -> None:
+    with target.open("wb") as out:
+        while size > 0 and (piece := source.read(min(PIECE, size))):
+            out.write(piece)
+            size -= len(piece)
 
 
 def write_readme(path: Path, volumes: Sequence[str], key: SigningKey) -> None:

@@ -150,7 +150,8 @@ class Composer:
     def _finished(self, event: Event, draft: Entry) -> Entry:
         offer = _offer(event)
         if draft.text is None and draft.kind in ("message", "edit", "notice") and not event.content:
-            self._problems.append(f"Message {draft.number}: its content was deleted before it came on record.")
+            by = f" by {self.person(deleter).name}" if (deleter := text(event.redacted or NOTHING, "sender")) else ""
+            self._problems.append(f"Message {draft.number}: its content was deleted{by} before it came on record.")
         elif draft.content is event.content and draft.text is None:
             self._problems.append(f"Message {draft.number}: it has no text; the record holds what it has.")
         if offer is None or draft.kind == "deletion":

@@ -246,7 +246,9 @@ class Pages:
         for remark in remarks:
             reaction = f"{self._legible.line(remark.reaction)} " if remark.reaction else ""
             who = isolated(self._legible.line(remark.who))
-            by_kind.setdefault(remark.kind, []).append(f"{reaction}{who} ({remark.number})")
+            undone = any(later.kind == "deletion" for later in self._transcript.remarks.get(remark.number, ()))
+            number = f"{remark.number}, taken back" if undone else str(remark.number)
+            by_kind.setdefault(remark.kind, []).append(f"{reaction}{who} ({number})")
         return [{"k": kind, "t": f"{LATER[kind]} {_listed(said)}"} for kind, said in by_kind.items()]
 
     def _told(self, line: Line) -> Page:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -166,7 +165,7 @@ class Press:
             (folder / "fonts" / f"{place:03d}-{file.name}").symlink_to(file.resolve())
         (folder / "thumbnails").mkdir()
         for image in _images(sheet.page):
-            os.link(self._folder / "thumbnails" / image, folder / "thumbnails" / image)
+            shutil.copyfile(self._folder / "thumbnails" / image, folder / "thumbnails" / image)
 
     def _run(self, folder: Path) -> None:
         command = [sys.executable, "-P", draw.__file__, str(folder)]

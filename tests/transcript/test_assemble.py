@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.transcript import pages, record
+from bridge.transcript import bundle, pages, record
 from bridge.transcript.assemble import Exported, UnderWay
 from bridge.transcript.verify import verify
 from tests.transcript.conftest import Make
@@ -177,6 +177,19 @@ def test_the_record_is_json_that_any_reader_takes(trip: Exported) -> None:
 
     assert content.endswith(b"\n")
     assert [json.loads(line)["number"] for line in content.decode().split("\n")[:-1]] == list(range(1, 37))
+
+
+def test_an_export_larger_than_the_limit_comes_in_numbered_pieces(trip: Exported, tmp_path: Path) -> None:
+    bundle.pack(trip.folder, tmp_path / "export.zip")
+    whole = (tmp_path / "export.zip").read_bytes()
+
+    assert bundle.split(tmp_path / "export.zip", len(whole)) == [tmp_path / "export.zip"]
+    pieces = bundle.split(tmp_path / "export.zip", 100_000)
+
+    assert [piece.name for piece in pieces[:2]] == ["export.zip.001", "export.zip.002"]
+    assert all(piece.stat().st_size <= 100_000 for piece in pieces)
+    assert b"".join(piece.read_bytes() for piece in pieces) == whole
+    assert sorted(tmp_path.iterdir()) == pieces
 
 
 def test_nothing_unfinished_is_left_lying_about(trip: Exported) -> None:

@@ -83,7 +83,7 @@ def test_content_that_was_deleted_before_it_came_on_record_is_listed_as_missing(
     (entry,), transcript = composed(room)
 
     assert entry.text is None
-    assert transcript.problems == ("Message 1: its content was deleted before it came on record.",)
+    assert transcript.problems == ("Message 1: its content was deleted by Ben Ode before it came on record.",)
 
 
 def test_a_reply_points_to_what_it_answers_and_leaves_the_quotation_of_older_clients_out() -> None:

@@ -147,6 +147,15 @@ def test_edits_deletions_and_reactions_stand_at_the_message_and_where_they_happe
         assert bare(said) in found
 
 
+def test_a_reaction_that_was_taken_back_says_so_at_its_message(make: Make) -> None:
+    room = Room()
+    first = room.says(ANN, "hello")
+    reaction = room.reacts(PAT, first, "ok")
+    room.deletes(PAT, reaction)
+
+    assert "Reactions:okPatChan(2,takenback)" in text(make(room))
+
+
 def test_times_are_shown_in_the_zone_asked_for(make: Make) -> None:
     room = Room()
     room.says(ANN, "hello")
