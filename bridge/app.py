@@ -16,12 +16,14 @@ from bridge.administration import Administration
 from bridge.attachments import Attachments
 from bridge.catch_up import CatchUp
 from bridge.chats import Chats
+from bridge.audit import PolicyLog
 from bridge.commands import Commands
 from bridge.config import Config
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver, Refused
 from bridge.import_words import Importer
 from bridge.module_check import NO_MODULE, complaints, module_status
+from bridge.notices import Notices
 from bridge.observe import Observer
 from bridge.office import Office
 from bridge.perform import Performer
@@ -107,6 +109,8 @@ class Bridge:
         )
         self._receiver = Receiver(store, self.handle, hs_token=config.appservice.hs_token)
         self._catch_up = CatchUp(store, homeserver, bot=bot, arrived=self._receiver.wake)
+        self._notices = Notices(store, self._direct)
+        self._policy_log = PolicyLog(store)
         self._settling = asyncio.Lock()
         self._apply = ApplyRoute(
             source=self._source,
@@ -138,11 +142,14 @@ class Bridge:
             await self._commands.handle(event)
 
     async def _changed(self) -> None:
+        await self._policy_log.note(self._source.policy)
         async with self._settling:
             await self._chats.settle_all()
+            await self._notices.tell(self._source.policy)
 
     async def _broken(self, mistakes: Mistakes) -> None:
         """Every system administrator of the last good policy is told."""
+        await self._policy_log.note_mistakes(mistakes)
         lines = "\n".join(f"- {mistake}" for mistake in mistakes[:50])
         text = f"The policy that was saved has mistakes and is not in force ({len(mistakes)}):\n{lines}"
         for organisation in self._source.policy.organisations:

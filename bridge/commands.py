@@ -69,6 +69,14 @@ class Answer(Exception):
     """What the bot says instead of doing it."""
 
 
+class Declined(Answer):
+    """The policy refuses it."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision.text)
+        self.rules = decision.rules
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """One word people can type."""
@@ -154,10 +162,24 @@ class Commands:
             return f"Write “!{word.usage}” in the chat it is about."
         try:
             return await word.run(self, asked)
+        except Declined as declined:
+            await self._write_down(name, asked, declined)
+            return str(declined)
         except Answer as answer:
             return str(answer)
         except Refused as refusal:
             return str(refusal)
+
+    async def _write_down(self, name: str, asked: Asked, declined: Declined) -> None:
+        """What the bridge refused itself; what the homeserver refused is noted there."""
+        details = {
+            "command": f"{name} {asked.rest}".strip(),
+            "because": list(declined.rules),
+            "text": str(declined),
+            "event": asked.event.event_id,
+            "room": asked.event.room_id,
+        }
+        await self._store.audit(asked.user, "refused", details, time=self._clock())
 
     async def help(self, asked: Asked) -> str:
         words = [word for word in self._words.values() if word.known_to(asked)]
@@ -324,7 +346,7 @@ def _membership(asked: Asked, room: Room) -> Membership:
 
 def _require(decision: Decision) -> None:
     if not decision.allowed:
-        raise Answer(decision.text)
+        raise Declined(decision)
 
 
 def _contacts(asked: Asked, viewer: Membership) -> Iterator[str]:
