@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
 from bridge.commands import Answer, Asked, Commands, Word
-from bridge.office import Desk, Done, Office, command, only
+from bridge.office import Act, Desk, Office, command, only
 from policy.administered import books_named, members_named
 from policy.change import AddCover, AddToBook, CreateBook, RemoveFromBook, SetField
 from policy.enrol import ADMINS, IDENTIFIER, LEVELS
@@ -23,9 +23,8 @@ from policy.yaml_nodes import as_day
 SHOWN = 50
 """Lines of a list in one answer."""
 
-SAVED = "It takes effect within 2 seconds."
 NONE = "none"
-MIME = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
+CONFIRM = "CONFIRM"
 
 BOOK_WORDS = {
     "list": "book list",
@@ -89,10 +88,10 @@ class Administration:
         change = AddToBook if word == "add" else RemoveFromBook
         names = ", ".join(member.name for member in people)
         says = f"{names} {'is in' if word == 'add' else 'is out of'} the contact book {book}."
-        done = Done(f"book {word} {book}", [change(member.id, book) for member in people], says)
-        return await self._office.do(desk, done, "books")
+        act = Act(f"book {word} {book}", [change(member.id, book) for member in people], says)
+        return await self._office.do(desk, act, "books")
 
-    def _new_book(self, desk: Desk, words: Sequence[str]) -> Done:
+    def _new_book(self, desk: Desk, words: Sequence[str]) -> Act:
         organisation, slash, book = words[0].rpartition("/")
         if not slash:
             organisation = only(desk, f"“book create ORGANISATION/{book} NAME”")
@@ -102,54 +101,48 @@ class Administration:
             raise Answer(f"{quoted(book)} cannot be the identifier of a book: use a-z 0-9 - . _ only (BOOK-14).")
         name = " ".join(words[1:]) or book
         says = f"There is a contact book {book} now, “{name}”. Put people into it: “book add {book} PERSON…”."
-        return Done(f"book create {book}", [CreateBook(organisation, book, name)], says)
+        return Act(f"book create {book}", [CreateBook(organisation, book, name)], says)
 
     # People
 
     async def suspend(self, asked: Asked) -> str:
         """USR-1: kept, shown as Unavailable, out of all chats."""
         says = "{} is suspended: shown as Unavailable, and out of all chats until “unsuspend”."
-        return await self._set_status(asked, "suspended", ("active",), says)
+        return await self._set_status(asked, tokens(asked.rest), "suspended", ("active",), says)
 
     async def unsuspend(self, asked: Asked) -> str:
         """USR-1: everything as it was."""
-        return await self._set_status(asked, "active", ("suspended",), "{} is active again, and back in the chats.")
+        says = "{} is active again, and back in the chats."
+        return await self._set_status(asked, tokens(asked.rest), "active", ("suspended",), says)
 
     async def deactivate(self, asked: Asked) -> str:
         """USR-2: permanent, so that it is asked twice."""
         words = tokens(asked.rest)
-        if words[-1:] == ["CONFIRM"]:
+        if words[-1:] == [CONFIRM]:
             says = "The membership of {} has ended. What was written stays on record."
-            confirmed = Asked(
-                asked.event,
-                asked.user,
-                asked.memberships,
-                asked.policy,
-                asked.now,
-                " ".join(map(_requoted, words[:-1])),
-                asked.room,
-            )
-            return await self._set_status(confirmed, "left", ("active", "suspended", "invited"), says)
+            return await self._set_status(asked, words[:-1], "left", ("active", "suspended", "invited"), says)
         desk = await self._office.desk(asked, "people")
         people = _people(desk, words, "“deactivate PERSON”")
         names = ", ".join(f"{member.name} ({member.id})" for member in people)
         again = " ".join(member.id for member in people)
         return (
             f"This ends the membership of {names} for good: out of all chats, off all contact lists (USR-2). "
-            f"If that is meant, write “deactivate {again} CONFIRM”."
+            f"If that is meant, write “deactivate {again} {CONFIRM}”."
         )
 
-    async def _set_status(self, asked: Asked, new: Status, was: tuple[Status, ...], says: str) -> str:
+    async def _set_status(
+        self, asked: Asked, words: Sequence[str], new: Status, was: tuple[Status, ...], says: str
+    ) -> str:
         desk = await self._office.desk(asked, "people")
-        people = _people(desk, tokens(asked.rest), f"“{command(asked).split(' ')[0]} PERSON”")
+        people = _people(desk, words, f"“{command(asked).partition(' ')[0]} PERSON”")
         for member in people:
             if member.status not in (*was, new):
                 wanted = " or ".join(was)
                 raise Answer(f"{member.name} is {member.status}: this is for people who are {wanted}.")
         names = ", ".join(member.name for member in people)
         ids = " ".join(member.id for member in people)
-        done = Done(f"{new} {ids}", [SetField(member.id, "status", new) for member in people], says.format(names))
-        return await self._office.do(desk, done, "people")
+        act = Act(f"{new} {ids}", [SetField(member.id, "status", new) for member in people], says.format(names))
+        return await self._office.do(desk, act, "people")
 
     async def reviewer(self, asked: Asked) -> str:
         """REV-2: who reviews, and at which level."""
@@ -157,7 +150,7 @@ class Administration:
 
     async def admin(self, asked: Asked) -> str:
         """ROLE-3: who administers."""
-        return await self._grant(asked, "admin", ADMINS, "settings", "is {} administrator")
+        return await self._grant(asked, "admin", ADMINS, "people", "is {} administrator")
 
     async def _grant(self, asked: Asked, field: str, levels: Collection[str], what: Area, says: str) -> str:
         *words, level = tokens(asked.rest) or [""]
@@ -169,10 +162,10 @@ class Administration:
         names = ", ".join(member.name for member in people)
         value = "" if level == NONE else level
         changes = [SetField(member.id, field, value) for member in people]
-        done = Done(
+        act = Act(
             f"{field} {level} {' '.join(member.id for member in people)}", changes, f"{names} {says.format(level)}."
         )
-        return await self._office.do(desk, done, what)
+        return await self._office.do(desk, act, what)
 
     async def cover(self, asked: Asked) -> str:
         """Holiday cover, both days included."""
@@ -191,8 +184,8 @@ class Administration:
         if absent.organisation != stand_in.organisation:
             raise Answer(f"{stand_in.name} is in another organisation than {absent.name}: a stand-in is a colleague.")
         says = f"{stand_in.name} is in all contact books of {absent.name} from {first} to {last}."
-        done = Done(f"cover {absent.id}", [AddCover(absent.id, stand_in.id, first, last)], says)
-        return await self._office.do(desk, done, "people")
+        act = Act(f"cover {absent.id}", [AddCover(absent.id, stand_in.id, first, last)], says)
+        return await self._office.do(desk, act, "people")
 
     # Status
 
@@ -215,10 +208,6 @@ class Administration:
         own = tuple(f"{org}{end}" for org in desk.organisations for end in (":", " "))
         lines += [f"- {line}." for line in warnings(policy, asked.now) if line.startswith(own)]
         return _cut(lines)
-
-
-def _requoted(word: str) -> str:
-    return f'"{word}"' if " " in word else word
 
 
 def _run(answer: Callable[[Asked], Awaitable[str]]) -> Callable[[Commands, Asked], Awaitable[str]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bridge import spreadsheet
 from bridge.attachments import NoFile
 from bridge.commands import Answer, Asked, Commands, Word
-from bridge.office import Desk, Done, Office, only
+from bridge.office import Act, Desk, Office, only
 from bridge.store import Store
 from policy.imports import Import, counts, plan_import, report
 from policy.mistake import quoted
@@ -20,6 +20,8 @@ from policy.naming import tokens
 SHOWN = 50
 """Rows in one answer."""
 
+SKIP = "skip-existing"
+MOVED = "The policy or the file has changed since the dry run, so nothing was done. Look again:"
 MIME = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
 
@@ -29,6 +31,15 @@ class FileCarrier(Protocol):
     async def fetch(self, content: Mapping[str, Any], most: int) -> bytes: ...
 
     async def send(self, user: UserId, data: bytes, *, name: str, mimetype: str, about: str) -> None: ...
+
+
+class Trial(NamedTuple):
+    """A dry run: of which file, into which organisation, and what tells its result from another."""
+
+    event: str
+    organisation: str
+    skip_existing: bool
+    mark: str = ""
 
 
 class Importer:
@@ -54,44 +65,26 @@ class Importer:
         words = tokens(asked.rest)
         if words[:1] == ["template"]:
             return await self._template(asked, words[1:])
-        apply, skip = "apply" in words, "skip-existing" in words
-        named = [word for word in words if word not in ("apply", "skip-existing")]
         desk = await self._office.desk(asked, "people")
-        waiting = await self._store.recall(_key(asked.user)) if apply and asked.reply_to is None else None
-        if waiting is not None:
-            event, organisation, skip = waiting["event"], waiting["organisation"], waiting["skip"]
-        else:
-            event = asked.reply_to
-            organisation = named[0] if named else only(desk, "“import ORGANISATION”")
-        if event is None:
-            raise Answer(
-                "Send me the spreadsheet, and write “import” as a reply to it. “import template” gives an empty one."
-            )
-        if organisation not in desk.organisations:
-            raise Answer(f"You do not administer {quoted(organisation)} (ROLE-1).")
-        found, kind = await self._planned(desk, event, organisation, skip)
-        mark = _mark(found)
-        if apply and waiting is not None and waiting["mark"] == mark:
+        before = await self._store.recall(_key(asked.user)) if words == ["apply"] and asked.reply_to is None else None
+        trial = Trial(**before) if before else _trial(desk, words)
+        if trial.organisation not in desk.organisations:
+            raise Answer(f"You do not administer {quoted(trial.organisation)} (ROLE-1).")
+        found, kind = await self._planned(desk, trial)
+        if before and trial.mark == _mark(found):
             return await self._import(desk, found)
-        await self._store.remember(
-            _key(asked.user), {"event": event, "organisation": organisation, "skip": skip, "mark": mark}
-        )
+        await self._store.remember(_key(asked.user), trial._replace(mark=_mark(found))._asdict())
         if found.refused:
-            data = spreadsheet.write(found.refused_table(), kind)
-            await self._carrier.send(
-                asked.user, data, name=f"refused.{kind}", mimetype=MIME[kind], about=asked.event.event_id
-            )
-        moved = (
-            "The policy or the file has changed since the dry run, so nothing was done. Look again:\n"
-            if waiting
-            else ""
-        )
+            await self._send_back(asked, found, kind)
+        moved = f"{MOVED}\n" if before else ""
         return moved + "\n".join(report(found, SHOWN)) + _how_to_go_on(found)
 
-    async def _planned(
-        self, desk: Desk, event_id: str, organisation: str, skip: bool
-    ) -> tuple[Import, spreadsheet.Kind]:
-        event = await self._store.event(event_id)
+    async def _send_back(self, asked: Asked, found: Import, kind: spreadsheet.Kind) -> None:
+        data, name = spreadsheet.write(found.refused_table(), kind), f"refused.{kind}"
+        await self._carrier.send(asked.user, data, name=name, mimetype=MIME[kind], about=asked.event.event_id)
+
+    async def _planned(self, desk: Desk, trial: Trial) -> tuple[Import, spreadsheet.Kind]:
+        event = await self._store.event(trial.event)
         if event is None or event.sender != desk.asked.user:
             raise Answer("Write “import” as a reply to a spreadsheet that you sent me yourself.")
         try:
@@ -99,8 +92,10 @@ class Importer:
             table = await asyncio.to_thread(spreadsheet.read, data)
         except (NoFile, spreadsheet.Unreadable) as error:
             raise Answer(str(error)) from error
-        by = desk.organisations[organisation]
-        found = await asyncio.to_thread(plan_import, desk.policy, organisation, table, by=by, skip_existing=skip)
+        by = desk.organisations[trial.organisation]
+        found = await asyncio.to_thread(
+            plan_import, desk.policy, trial.organisation, table, by=by, skip_existing=trial.skip_existing
+        )
         return found, spreadsheet.kind_of(data)
 
     async def _import(self, desk: Desk, found: Import) -> str:
@@ -108,7 +103,7 @@ class Importer:
         if not found.changes:
             return "Nothing was changed: everything in the file is so already, or refused."
         says = f"Imported: {counts(found)}."
-        return await self._office.do(desk, Done(f"import into {found.organisation}", found.changes, says), "people")
+        return await self._office.do(desk, Act(f"import into {found.organisation}", found.changes, says), "people")
 
     async def _template(self, asked: Asked, words: Sequence[str]) -> str:
         kind: spreadsheet.Kind = "csv" if words[:1] == ["csv"] else "xlsx"
@@ -117,6 +112,17 @@ class Importer:
             asked.user, spreadsheet.template(kind), name=name, mimetype=MIME[kind], about=asked.event.event_id
         )
         return f"Fill in {name}, send it back to me, and write “import” as a reply to it."
+
+
+def _trial(desk: Desk, words: Sequence[str]) -> Trial:
+    """What the words behind `import` say, written as a reply to the file."""
+    if desk.asked.reply_to is None:
+        raise Answer(
+            "Send me the spreadsheet, and write “import” as a reply to it. “import template” gives an empty one."
+        )
+    named = [word for word in words if word not in ("apply", SKIP)]
+    organisation = named[0] if named else only(desk, "“import ORGANISATION”")
+    return Trial(desk.asked.reply_to, organisation, SKIP in words)
 
 
 def _how_to_go_on(found: Import) -> str:

@@ -43,7 +43,7 @@ class Desk:
         return {member.organisation: member for member in self.admins}
 
 
-class Done(NamedTuple):
+class Act(NamedTuple):
     """What a word wants changed, and the answer when it is."""
 
     what: str
@@ -94,35 +94,33 @@ class Office:
         )
         return Desk(asked, files, policy, admins)
 
-    async def do(self, desk: Desk, done: Done, what: Area) -> str:
+    async def do(self, desk: Desk, act: Act, what: Area) -> str:
         """Change the files as asked, if rights and rules allow it; the answer to the administrator."""
-        await self._require_rights(desk, done, what)
-        after = await asyncio.to_thread(edit, desk.files, done.changes, desk.policy)
+        await self._require_rights(desk, act, what)
+        after = await asyncio.to_thread(edit, desk.files, act.changes, desk.policy)
         if isinstance(after, Refusal):
             await self.refuse(desk.asked, after.because)
         if after == desk.files:
             return "That is so already: nothing was changed."
-        await self._audit(desk, done.what, {"changes": [on_record(desk.policy, change) for change in done.changes]})
-        author = Author(desk.organisations[organisation_of(done.changes[0])].name, desk.asked.user)
+        await self._audit(desk, act.what, {"changes": [on_record(desk.policy, change) for change in act.changes]})
+        author = Author(desk.organisations[organisation_of(act.changes[0])].name, desk.asked.user)
         try:
-            note = await asyncio.to_thread(
-                self._writer.write, desk.files, after, author=author, summary=done.what[:200]
-            )
+            note = await asyncio.to_thread(self._writer.write, desk.files, after, author=author, summary=act.what[:200])
         except (Changed, OSError) as error:
             why = str(error) if isinstance(error, Changed) else f"The policy cannot be written: {error.strerror}."
-            await self._audit(desk, f"not done: {done.what}", {"reason": why})
+            await self._audit(desk, f"not done: {act.what}", {"reason": why})
             raise Answer(f"Nothing was done. {why}") from error
-        return " ".join(part for part in (done.says, SAVED, note) if part)
+        return " ".join(part for part in (act.says, SAVED, note) if part)
 
-    async def _require_rights(self, desk: Desk, done: Done, what: Area) -> None:
-        for organisation in dict.fromkeys(map(organisation_of, done.changes)):
+    async def _require_rights(self, desk: Desk, act: Act, what: Area) -> None:
+        for organisation in dict.fromkeys(map(organisation_of, act.changes)):
             by = desk.organisations.get(organisation)
             if by is None:
                 raise Answer(f"You do not administer {quoted(organisation)} (ROLE-1).")
             decision = decide(desk.policy, Administer(by.id, organisation, what), desk.asked.now)
             if not decision.allowed:
                 await self.refuse(desk.asked, decision.because)
-            for change in done.changes:
+            for change in act.changes:
                 if organisation_of(change) == organisation and (objection := forbidden(desk.policy, by, change)):
                     await self.refuse(desk.asked, (objection,))
 
