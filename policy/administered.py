@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from policy.mistake import instead, quoted
@@ -25,15 +26,15 @@ class Members(NamedTuple):
 
 def members_named(policy: Policy, organisations: Collection[str], words: Sequence[str]) -> Members:
     """Everybody the words name in these organisations; a name may take several words."""
-    known = [member for member in policy.people.values() if member.organisation in organisations]
+    people = _People(policy, organisations)
     members: list[Membership] = []
     mistakes: list[str] = []
     rest = list(words)
     while rest:
-        length, found = _longest(policy, organisations, known, rest)
+        length, found = _longest(people, rest)
         word, rest = " ".join(rest[:length]), rest[length:]
         if not found:
-            near = instead(word, [*(one.identifier for one in known), *(one.name for one in known)])
+            near = instead(word, [*(one.identifier for one in people.all), *(one.name for one in people.all)])
             # A short list of everybody is no help to somebody who mistyped one of them.
             hint = near if "did you mean" in near else ". Write an identifier, a whole name, or a Matrix ID."
             mistakes.append(f"There is nobody called {quoted(word)}{hint}")
@@ -52,22 +53,38 @@ def books_named(policy: Policy, organisations: Collection[str], word: str) -> li
     return exact or [(org, book.identifier) for org, book in books if fold(book.name) == fold(word)]
 
 
-def _longest(
-    policy: Policy, organisations: Collection[str], known: Sequence[Membership], words: Sequence[str]
-) -> tuple[int, list[Membership]]:
+class _People:
+    """Everybody in some organisations, and by name those who are asked for by name."""
+
+    def __init__(self, policy: Policy, organisations: Collection[str]) -> None:
+        self._policy = policy
+        self._organisations = organisations
+
+    @cached_property
+    def all(self) -> list[Membership]:
+        return [member for member in self._policy.people.values() if member.organisation in self._organisations]
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Membership]]:
+        found: dict[str, list[Membership]] = {}
+        for member in self.all:
+            found.setdefault(fold(member.name), []).append(member)
+        return found
+
+    def meant(self, word: str) -> list[Membership]:
+        """Of several whom a word means, those who have left do not count beside those who have not."""
+        by_id = (PersonId(word), *(PersonId(f"{org}/{word}") for org in self._organisations))
+        found = [self._policy.people[person] for person in by_id if person in self._policy.people]
+        found = found or list(self._policy.accounts.get(UserId(word), ()))
+        found = [member for member in found if member.organisation in self._organisations]
+        found = found or self._by_name.get(fold(word), [])
+        return [member for member in found if member.status != "left"] or found
+
+
+def _longest(people: _People, words: Sequence[str]) -> tuple[int, list[Membership]]:
     """As many of the first words as name somebody together, and whom."""
     for length in range(min(len(words), LONGEST_NAME), 0, -1):
-        found = _meant(policy, organisations, known, " ".join(words[:length]))
+        found = people.meant(" ".join(words[:length]))
         if found:
             return length, found
     return 1, []
-
-
-def _meant(policy: Policy, organisations: Collection[str], known: Sequence[Membership], word: str) -> list[Membership]:
-    """Of several whom a word means, those who have left do not count beside those who have not."""
-    by_id = (PersonId(word), *(PersonId(f"{org}/{word}") for org in organisations))
-    found = [policy.people[person] for person in by_id if person in policy.people]
-    found = found or list(policy.accounts.get(UserId(word), ()))
-    found = [member for member in found if member.organisation in organisations]
-    found = found or [member for member in known if fold(member.name) == fold(word)]
-    return [member for member in found if member.status != "left"] or found

@@ -105,6 +105,7 @@ class _Edit:
         self._enter: dict[tuple[str, str], list[str]] = {}
         """Who comes into the `members` of which book."""
         self._quit: dict[tuple[str, str], set[str]] = {}
+        self._headings: dict[str, list[str]] = {}
 
     def files(self) -> Files:
         """The files with everything done."""
@@ -151,7 +152,7 @@ class _Edit:
         if was == is_:
             return
         path, identifier = self._sheet(person), identifier_of(person)
-        in_sheet = path is not None and BOOKS in headings_of(self._files.beside[path])
+        in_sheet = path is not None and self._names_books(path)
         if path is not None and in_sheet:
             rows = self._rows if old else self._added
             row = rows.setdefault(path, {}).setdefault(identifier, Row())
@@ -161,6 +162,12 @@ class _Edit:
             self._enter.setdefault((organisation(person), book), []).append(identifier)
         for book in was - is_:
             self._quit.setdefault((organisation(person), book), set()).add(identifier)
+
+    def _names_books(self, path: str) -> bool:
+        """Whether a spreadsheet has a column for the books."""
+        if path not in self._headings:
+            self._headings[path] = headings_of(self._files.beside[path])
+        return BOOKS in self._headings[path]
 
     def _new_books(self) -> None:
         made: set[tuple[str, str]] = set()

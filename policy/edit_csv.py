@@ -123,8 +123,8 @@ def _value(cell: str) -> str:
 def _records(text: str, delimiter: str) -> Iterator[str]:
     """The rows with their line ends; a line break inside quotation marks ends none."""
     waiting = ""
-    for line in _LINE.findall(text):
-        waiting += line
+    for line in _LINE.finditer(text):
+        waiting += line[0]
         if '"' not in waiting or _WHOLE[delimiter].fullmatch(waiting.rstrip("\r\n")):
             yield waiting
             waiting = ""

@@ -54,9 +54,13 @@ class Span:
     items: list[Span] = field(default_factory=list)
     """Of a sequence its items; of a mapping keys and values in turn."""
 
+    _index: dict[str, int] | None = None
+
     def index(self, key: str) -> int | None:
         """The number of the entry under a key of a mapping."""
-        return next((number for number, name in enumerate(self.items[::2]) if name.value == key), None)
+        if self._index is None:
+            self._index = {name.value: number for number, name in enumerate(self.items[::2])}
+        return self._index.get(key)
 
     def get(self, key: str) -> Span | None:
         """The value under a key; None also where nothing was written under it."""
