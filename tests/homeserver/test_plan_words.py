@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bridge.audit import entries, verify
 from bridge.planning import apply_from_outside, plan_from_record
+from bridge.store import AuditEntry, Store
 from policy.plan import Plan
 from policy.rooms import CHAT
 from tests.homeserver import two_schools
@@ -47,6 +50,15 @@ async def recorded(school: Bridged) -> Plan:
     found = await plan_from_record(school.settings)
     assert not isinstance(found, list)
     return found.plan
+
+
+async def audited(school: Bridged) -> list[AuditEntry]:
+    store = await Store.open(school.settings.database)
+    try:
+        assert (await verify(store)).broken is None
+        return [entry async for entry in entries(store)]
+    finally:
+        await store.close()
 
 
 async def at_rest(school: Bridged) -> None:
@@ -125,6 +137,26 @@ async def test_what_was_changed_by_hand_is_put_right(school: Bridged) -> None:
     await as_bot(school, f"rooms/{room}/state/m.room.avatar", {"url": "mxc://qwil.test/another"})
 
     await eventually(lambda: picture(okafor, room), lambda address: address == given)
+
+
+async def test_refused_words_applied_plans_and_changed_policies_are_in_the_audit(school: Bridged) -> None:
+    head, okafor, chan = await school.clients("head", "okafor", "chan")
+    room = await begun(okafor, chan, name="Reading")
+    refused = await school.say(okafor, "!staff-only", room)
+    await school.say(head, "plan")
+    await at_rest(school)
+    school.edit(APART)
+    await eventually(lambda: audited(school), lambda found: any(one.what == "policy" for one in found[1:]))
+    applied = await school.say(head, "apply")
+
+    found = await audited(school)
+
+    line = next(json.loads(one.details) for one in found if one.what == "refused")
+    assert (line["command"], line["because"], line["text"]) == ("staff-only", ["CHAT-10"], refused)
+    differences = [json.loads(one.details)["differences"] for one in found if one.what == "policy"]
+    assert ["organisation riverside: network oakfield → compass"] in differences
+    assert applied.startswith(("Done: ", "Nothing"))
+    assert [one.who for one in found if one.what == "apply"][-1] == head.user_id
 
 
 async def test_plan_and_apply_are_for_administrators(school: Bridged) -> None:
