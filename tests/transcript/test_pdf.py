@@ -241,6 +241,26 @@ def test_no_text_stops_the_drawing_or_becomes_anything_but_text(make: Make) -> N
     assert found.count("x") > 400_000
 
 
+def test_no_letter_leaves_the_page(make: Make) -> None:
+    wide = "W" * 300
+    room = Room()
+    room.joins(PAT, wide)
+    first = room.says(PAT, wide, html=f"<h1>{wide}</h1><ul><li><b>{wide}</b></li></ul><pre>{wide}</pre>")
+    room.replies(PAT, first, wide)
+    room.reacts(PAT, first, wide)
+    room.deletes(PAT, first, wide)
+    room.shares(PAT, wide, b"", wide)
+    room.named(wide)
+
+    document = pypdfium2.PdfDocument(make(room, purpose=wide).pdfs[0])
+
+    for leaf in document:
+        drawn = leaf.get_textpage()
+        for place in range(drawn.count_chars()):
+            left, _, right, _ = drawn.get_charbox(place)
+            assert 0 <= left <= right <= leaf.get_width(), drawn.get_text_range(max(0, place - 20), 21)
+
+
 def test_the_record_keeps_what_the_page_cannot_show(make: Make) -> None:
     room = Room()
     for said in HOSTILE.values():
