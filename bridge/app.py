@@ -32,6 +32,7 @@ from bridge.planning import ApplyRoute, Planner
 from bridge.policy_file import PolicySource
 from bridge.policy_writer import PolicyWriter
 from bridge.receive import Receiver
+from bridge.refusals import Refusals
 from bridge.registration import token_objection
 from bridge.retry import until_available
 from bridge.store import Store, StoredEvent
@@ -111,6 +112,7 @@ class Bridge:
         self._catch_up = CatchUp(store, homeserver, bot=bot, arrived=self._receiver.wake)
         self._notices = Notices(store, self._direct)
         self._policy_log = PolicyLog(store)
+        self._refusals = Refusals(homeserver, store)
         self._settling = asyncio.Lock()
         self._apply = ApplyRoute(
             source=self._source,
@@ -132,6 +134,7 @@ class Bridge:
                 tasks.create_task(self._catch_up.run())
                 tasks.create_task(self._source.watch(self._changed, self._broken))
                 tasks.create_task(self._keep_time())
+                tasks.create_task(self._refusals.run())
 
     async def handle(self, event: StoredEvent) -> None:
         """One event from the record: what it changed is noted, then whoever it concerns acts."""

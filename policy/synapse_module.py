@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,9 +47,12 @@ from policy.judge import (
     with_profile,
 )
 from policy.model import Membership, Moment, Policy, UserId
+from policy.module_refusals import PATH as REFUSALS
+from policy.module_refusals import RefusalsResource
 from policy.profiles import badge_named, media_id
 from policy.question import Search
 from policy.reach import reach
+from policy.refusals import Refusals
 from policy.room import Attempt, Room, room_of, user_ids
 from policy.room_events import ENTRY, MAILED, PUBLISHED
 from policy.rooms import DRAFT, shown_name
@@ -122,6 +126,7 @@ class PolicyModule:
         self._let_in = LetIn()
         self._badges: dict[tuple[UserId, str], Badge] = {}
         self._refuse_forced_encryption()
+        self._refusals = Refusals(uuid.uuid4().hex[:12])
         self._file = PolicyFile(config.policy, prepare=self._prepared)
         self._file.load()
         self._file.watch()
@@ -139,6 +144,7 @@ class PolicyModule:
             federated_user_may_invite=self.federated_user_may_invite,
             user_may_join_room=self.user_may_join_room,
         )
+        self._api.register_web_resource(REFUSALS, RefusalsResource(self._api, self._settings.bot, self._refusals))
         # Synapse has no callback that could answer these with our own results or sentences.
         directory, profiles = self._hs.get_user_directory_handler(), self._hs.get_profile_handler()
         members = self._hs.get_room_member_handler()
@@ -447,7 +453,12 @@ class PolicyModule:
         """Whatever goes wrong refuses."""
         try:
             yield
-        except (SynapseError, CancelledError):
+        except SynapseError as refusal:
+            # Kept in memory alone; a client that floods us with the same request is one entry.
+            if rules := getattr(refusal, "_additional_fields", {}).get(RULES):
+                self._refusals.note(what, rules, refusal.msg, time.time())
+            raise
+        except CancelledError:
             raise
         except Exception:
             logger.exception("Could not decide on %s, which is therefore refused", what)

@@ -27,7 +27,8 @@ ALSO = {
 """What some of the core needs besides, and why it is harmless."""
 
 EDGES = {
-    "policy.synapse_module": {"synapse", "twisted", "logging", "pathlib", "time"},
+    "policy.synapse_module": {"synapse", "twisted", "logging", "pathlib", "time", "uuid"},
+    "policy.module_refusals": {"synapse"},
     "policy.hot_reload": {"gc", "logging", "pathlib", "threading", "time"},
 }
 """Modules that touch the world, and what of it."""
