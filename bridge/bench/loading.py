@@ -54,7 +54,8 @@ def peak_after(way: str, folder: str) -> float:
         loaded: object = read_rows({sheet.name: sheet.read_bytes() for sheet in Path(folder).glob("*.csv")})
     else:
         loaded = load(Path(folder, "policy.yaml"))
-    del loaded
+    if isinstance(loaded, tuple):
+        raise AssertionError(f"the synthetic policy has a mistake: {loaded[0]}")
     status = Path("/proc/self/status")
     if status.exists():
         # What getrusage says includes the size of the parent at the moment of the fork.

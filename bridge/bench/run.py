@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from bridge.bench import decisions, loading, searching, sending
+from bridge.bench import decisions, editing, loading, searching, sending
 from bridge.bench.measure import Row
 from bridge.bench.size import FULL, Say, Size
 
@@ -12,6 +12,8 @@ BENCHMARKS: Mapping[str, Callable[[Size, Say], Iterator[Row]]] = {
     decisions.NAME: decisions.measure,
     loading.NAME: loading.measure,
     searching.NAME: searching.measure,
+    editing.EDITING: editing.measure_editing,
+    editing.IMPORTING: editing.measure_importing,
     sending.NAME: sending.measure,
 }
 
