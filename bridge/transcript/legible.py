@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 LONGEST_WORD = 40
 """Letters of a word that is left alone: as many of the widest letter still fit on a line."""
@@ -38,8 +38,7 @@ _INVISIBLE_BUT_MEANT = frozenset("\u00ad\u034f\u061c\u200b\u200c\u200d\u200e\u20
 _VARIATIONS = frozenset(map(chr, (*range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 _NEVER = frozenset({"Cc", "Cs", "Co", "Cn"})
 # All other formatting characters are shown, above all those that turn text around: U+202A to U+202E and the isolates
-# (Unicode Technical Report 36, bidirectional text spoofing).
-# The few characters of that category that are seen, among them the Arabic number sign.
+# (Unicode Technical Report 36, bidirectional text spoofing), but for the few that are seen: the Arabic number sign, ...
 _SEEN_THOUGH_FORMATTING = range(0x0600, 0x08E3)
 
 
@@ -74,11 +73,6 @@ class Legible:
     def line(self, text: str) -> str:
         """The same on one line."""
         return self(text).replace("\n", " ")
-
-    def refuse(self, characters: Iterable[str]) -> None:
-        """These could not be drawn after all: from here on they are shown by their numbers."""
-        for character in characters:
-            self._replace(character, escaped(character))
 
     def drawn(self) -> set[str]:
         """The characters that fonts have to draw: those seen and not replaced, and printable ASCII."""

@@ -15,6 +15,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -23,6 +25,12 @@ from bridge.transcript.bundle import MANIFEST, MEDIA, SIGNATURE
 
 LARGEST_MANIFEST = 256 << 20
 """Bytes; a manifest of a million entries has some 20 MiB."""
+
+LONGEST_LINE = 8 << 20
+"""Bytes; an event of 64 KiB makes a line of some 400 KiB at most. Longer ones are read as several lines."""
+
+MOST_ADDED = 100_000
+"""Lines more than were signed after which reading ends."""
 
 PIECE = 1 << 20
 
@@ -131,7 +139,7 @@ class _Check:
         for file in manifest["files"]:
             self._compare(file, manifest)
         missing = manifest.get("missing")
-        told = tuple(map(str, missing)) if isinstance(missing, list) else ()
+        told = tuple(_shown(str(one)) for one in missing) if isinstance(missing, list) else ()
         return Verification(signed_by, tuple(self._problems), told)
 
     def _read(self, name: str) -> bytes:
@@ -160,14 +168,14 @@ class _Check:
         listed = {file["name"] for file in manifest["files"]} | {MANIFEST, SIGNATURE}
         names = self._place.names()
         for name in sorted(set(names) - listed):
-            self._problems.append(f"{name}: it was added; the manifest does not list it.")
+            self._problems.append(f"{_shown(name)}: it was added; the manifest does not list it.")
         for name in sorted({name for name in names if names.count(name) > 1}):
-            self._problems.append(f"{name}: it is there twice.")
+            self._problems.append(f"{_shown(name)}: it is there twice.")
 
     def _compare(self, file: dict[str, Any], manifest: Any) -> None:
         name = file["name"]
         if name not in self._place.names():
-            self._problems.append(f"{name}: it was removed.")
+            self._problems.append(f"{_shown(name)}: it was removed.")
             return
         try:
             with self._place.open(name) as opened:
@@ -176,13 +184,14 @@ class _Check:
             found = list(self._differences(name, manifest))
         except BROKEN as wrong:
             found = [f"it cannot be read ({wrong})"]
-        self._problems += [f"{name}: {difference}." for difference in found or ["it was changed"]]
+        self._problems += [f"{_shown(name)}: {difference}." for difference in found or ["it was changed"]]
 
     def _differences(self, name: str, manifest: Any) -> Iterator[str]:
         if name == record.NAME:
             first = manifest["chat"].get("first") or 1
             with self._place.open(name) as lines:
-                yield from _entries_changed(str(manifest["entries"]).split(), lines, first)
+                signed = str(manifest["entries"]).split()
+                yield from _entries_changed(signed, _lines(lines, len(signed) + MOST_ADDED), first)
         elif name == MEDIA:
             with self._place.open(name) as opened, zipfile.ZipFile(opened) as archive:
                 yield from _members_changed(manifest["media"], archive)
@@ -208,6 +217,16 @@ def _digest(file: IO[bytes], size: int) -> str:
         read += len(piece)
         digest.update(piece)
     return digest.hexdigest()
+
+
+def _lines(file: IO[bytes], most: int) -> Iterator[bytes]:
+    """The lines of a file that anybody may have written, without believing in their length or number."""
+    return islice(iter(partial(file.readline, LONGEST_LINE), b""), most)
+
+
+def _shown(name: str) -> str:
+    """A name that a stranger chose, harmless to a terminal."""
+    return name if name.isprintable() else ascii(name)
 
 
 def _entries_changed(signed: Sequence[str], lines: Iterable[bytes], first: int) -> Iterator[str]:
@@ -266,7 +285,7 @@ def _number(line: bytes) -> Any:
     """The number that a line claims to have."""
     try:
         return int(json.loads(line)["number"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return "without a number"
 
 
@@ -275,7 +294,7 @@ def _members_changed(signed: Sequence[dict[str, Any]], archive: zipfile.ZipFile)
     listed = {member["name"]: member for member in signed}
     names = archive.namelist()
     yield from (f"the file {name} was removed from it" for name in listed if name not in names)
-    yield from (f"the file {name} was added to it" for name in dict.fromkeys(names) if name not in listed)
+    yield from (f"the file {_shown(name)} was added to it" for name in dict.fromkeys(names) if name not in listed)
     yield from (f"the file {name} is in it twice" for name in listed if names.count(name) > 1)
     for name, member in listed.items():
         if name in names:

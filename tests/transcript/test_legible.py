@@ -54,15 +54,6 @@ def test_towers_of_marks_are_cut_down_and_the_rest_is_shown() -> None:
     assert legible("a" + "\u0301" * 8) == "a" + "\u0301" * 6 + "[U+0301][U+0301]"
 
 
-def test_a_character_that_was_refused_is_shown_by_its_number_from_then_on() -> None:
-    text = Legible(lambda _: True)
-    text("ω")
-    text.refuse("ω")
-
-    assert text("ω") == "[U+03C9]"
-    assert "ω" not in text.drawn()
-
-
 def test_the_fonts_from_packages_draw_ten_scripts_and_no_emoji(fonts: Fonts) -> None:
     assert all(fonts.draws(letter) for letter in "aệЖΩعא木の한क")
     assert not fonts.draws("😀")

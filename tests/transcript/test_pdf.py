@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import page
@@ -14,7 +14,7 @@ import pytest
 from bridge.transcript import fonts as font_search
 from bridge.transcript.assemble import Exported
 from bridge.transcript.fonts import FontsMissing
-from bridge.transcript.render_pdf import DrawingFailed, Press
+from bridge.transcript.render_pdf import PDF_A, DrawingFailed, Press, Sheet
 from tests.transcript.conftest import Make
 from tests.transcript.room import ANN, PAT, SCRIPTS, Room, picture
 
@@ -300,14 +300,14 @@ def test_a_character_that_turns_out_to_have_no_glyph_is_shown_by_its_number(
     assert failures(export.pdfs[0]) == []
 
 
-def failing_where(monkeypatch: pytest.MonkeyPatch, letters: str, *, always: bool = False) -> None:
-    """Let the engine fail for pages with these letters, as if it had a fault there."""
+def failing_where(monkeypatch: pytest.MonkeyPatch, fault: Callable[[Sheet, str], bool]) -> None:
+    """Let the engine fail for some pages, as if it had a fault there."""
     draw = Press._drawn_once
 
-    def drawn_once(self: Press, sheet: object, said: str) -> bytes:
-        if letters in said and (always or '"standards"' not in said):
+    def drawn_once(self: Press, sheet: Sheet, said: str) -> bytes:
+        if fault(sheet, said):
             raise DrawingFailed("the engine has a fault")
-        return draw(self, sheet, said)  # type: ignore[arg-type]
+        return draw(self, sheet, said)
 
     monkeypatch.setattr(Press, "_drawn_once", drawn_once)
 
@@ -317,14 +317,30 @@ def test_a_message_that_stops_the_drawing_is_replaced_by_a_sentence(
 ) -> None:
     room = Room()
     for place in range(20):
-        room.says(PAT, "stop the engine" if place == 13 else f"number {place}")
-    failing_where(monkeypatch, "stop the engine")
+        room.says(PAT, "stop the engine" if place in (3, 13) else f"number {place}")
+    failing_where(monkeypatch, lambda _, said: "stop the engine" in said)
 
     export = make(room)
 
-    assert export.problems == ("Message 14 could not be drawn; the record holds it.",)
+    assert export.problems == tuple(f"Message {number} could not be drawn; the record holds it." for number in (4, 14))
     assert bare("Message 14 of Pat Chan could not be drawn; messages.jsonl holds it.") in text(export)
     assert "number19" in text(export)
+    assert json.loads((export.folder / "manifest.json").read_bytes())["missing"] == list(export.problems)
+
+
+def test_a_volume_that_cannot_be_a_pdf_a_is_a_plain_pdf_and_says_so(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room()
+    room.says(PAT, "hello")
+    failing_where(monkeypatch, lambda sheet, said: sheet.standards == PDF_A and '"cover"' in said)
+
+    export = make(room)
+
+    assert export.problems == (
+        "Volume 1 is a plain PDF, not a PDF/A, because the drawing failed: the engine has a fault",
+    )
+    assert "hello" in text(export)
 
 
 def test_a_volume_that_takes_too_long_is_ended_and_told(make: Make) -> None:

@@ -12,6 +12,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from bridge.transcript import bundle, signature
+from bridge.transcript import verify as verify_module
 from bridge.transcript.assemble import Exported
 from bridge.transcript.signature import WrongKey
 from bridge.transcript.verify import NotAnExport, verify
@@ -236,6 +237,27 @@ def test_a_manifest_signed_by_a_stranger_reaches_no_file_outside_the_export(expo
     (export / "manifest.sig").write_bytes(signature.sign(content, stranger))
 
     assert verify(export).problems == ("../../../etc/passwd: it was removed.",)
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b'{"number": 1e999}', b'{"number": {}}', b"[" * 100_000, b"\xff\xfe"])
+def test_a_line_that_is_no_entry_is_named_by_its_place(export: Path, line: bytes) -> None:
+    rewrite(export, lambda lines: [*lines, line + b"\n"])
+
+    assert problems(export) == ["messages.jsonl: entry without a number (line 37) was added."]
+
+
+def test_a_file_that_grew_without_end_is_not_read_to_it(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_module, "MOST_ADDED", 3)
+    monkeypatch.setattr(verify_module, "LONGEST_LINE", 5000)
+    rewrite(export, lambda lines: [*lines, b"x" * 50_000])
+
+    assert len(problems(export)) == 3
+
+
+def test_names_that_a_stranger_chose_do_nothing_to_a_terminal(export: Path) -> None:
+    (export / "a\x1b[2Jb").write_bytes(b"")
+
+    assert problems(export) == [r"'a\x1b[2Jb': it was added; the manifest does not list it."]
 
 
 def test_a_zip_that_has_a_file_twice_is_refused(export: Path, tmp_path: Path) -> None:
