@@ -270,7 +270,7 @@ def _filled(rows: Iterable[tuple[int, list[str], Wrong]]) -> Iterator[tuple[int,
     """The rows that hold anything, without spaces around their cells."""
     empty = 0
     for number, row, notes in rows:
-        cells = [text.strip() for text in row]
+        cells = list(map(str.strip, row))
         if any(cells):
             yield number, cells, notes
             continue

@@ -6,6 +6,7 @@ file no good policy is found when the edited text is parsed.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
@@ -47,6 +48,7 @@ class Amended:
     """New books by organisation and identifier, with their name."""
     named: dict[tuple[str, str], None] = field(default_factory=dict)
     """Books that somebody enters or leaves, or whose members change, in the order of the changes."""
+    _in_book: dict[tuple[str, str], list[Membership]] | None = None
 
     def person(self, person: PersonId) -> Membership | None:
         """Somebody as they would be."""
@@ -67,9 +69,7 @@ class Amended:
         for person in old.members if old else ():
             if person not in self.people:
                 yield self.policy.people[person]
-        for member in self.people.values():
-            if member.organisation == organisation and book in member.books:
-                yield member
+        yield from self._changed_in().get((organisation, book), ())
 
     def has_active_staff(self, organisation: str, book: str) -> bool:
         """BOOK-4: somebody of the staff who has accepted is in the book; status counts, not dates."""
@@ -114,9 +114,19 @@ class Amended:
         """Let somebody be as this membership says, who is new or was otherwise."""
         old = self.person(member.id)
         self.people[member.id] = member
+        self._in_book = None
         if old is None or (old.books, old.status, old.role) != (member.books, member.status, member.role):
-            books = member.books | old.books if old else member.books
-            self.named.update(((member.organisation, book), None) for book in sorted(books))
+            for book in sorted(member.books | old.books if old else member.books):
+                self.named[member.organisation, book] = None
+
+    def _changed_in(self) -> dict[tuple[str, str], list[Membership]]:
+        """The changed people by book."""
+        if self._in_book is None:
+            self._in_book = defaultdict(list)
+            for member in self.people.values():
+                for book in member.books:
+                    self._in_book[member.organisation, book].append(member)
+        return self._in_book
 
     def _old_book(self, organisation: str, book: str) -> Book | None:
         found = self.policy.organisations.get(organisation)

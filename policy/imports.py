@@ -183,6 +183,8 @@ def _too_many(policy: Policy, home: Organisation, table: Table) -> list[str]:
         return [
             f"The file has more than {MOST_ROWS} rows: split it into files of at most {MOST_CLIENTS} clients (IMP-3)."
         ]
+    if len(table.rows) <= MOST_CLIENTS:
+        return []
     at = {heading: number for number, heading in enumerate(table.headings)}
     role, identifier = at.get("role"), at["identifier"]
     clients = 0
@@ -218,7 +220,8 @@ class _Importing:
         self.prefix = f"{home.identifier}/"
         self.given = self._columns()
         self.ids = self.given["identifier"]
-        self.old = [policy.people.get(PersonId(self.prefix + identifier)) for identifier in self.ids]
+        self.persons = [PersonId(self.prefix + identifier) for identifier in self.ids]
+        self.old = list(map(policy.people.get, self.persons))
         self.reasons: dict[int, list[Reason]] = defaultdict(list)
         """By the index of the row."""
         self.index = {number: index for index, number in enumerate(table.numbers)}
@@ -281,7 +284,7 @@ class _Importing:
 
     def _accounts(self, users: Iterable[str]) -> dict[UserId, tuple[Membership, ...]]:
         """The memberships of the Matrix IDs in the table other than those that the table itself is about."""
-        here = {self.prefix + identifier for identifier in self.ids}
+        here = set(self.persons)
         known = {UserId(user) for user in users if user}
         return {
             user: tuple(member for member in self.policy.accounts[user] if member.id not in here)
@@ -337,7 +340,7 @@ class _Importing:
     def _judge_others(self, merged: dict[str, list[str]]) -> None:
         """People who are in the policy and not in the table: their identifiers and addresses are taken."""
         emails = {cell.lower(): index for index, cell in enumerate(merged["email"]) if cell}
-        here = {self.prefix + identifier for identifier in self.ids}
+        here = set(self.persons)
         for member in self.policy.people.values():
             if member.organisation == self.home.identifier and member.id not in here:
                 index = emails.get(member.email.lower())
@@ -394,7 +397,7 @@ class _Importing:
         for change in self._new_books(changes, people):
             after.change(change)
         for index in self._good(changes):
-            after.put(people[self._person(index)])
+            after.put(people[self.persons[index]])
         return after
 
     def _guilty(self, after: Amended, people: Mapping[PersonId, Membership]) -> Iterator[tuple[int, Reason]]:
@@ -408,7 +411,7 @@ class _Importing:
         leaderless = admins and not after.has_system_admin(org)
         took_out: set[str] = set()
         for index in good if bare or leaderless else ():
-            old, new = self.old[index], people[self._person(index)]
+            old, new = self.old[index], people[self.persons[index]]
             if old is None or old.role != "staff" or old.status != "active":
                 continue
             left = bare & (old.books if new.status != "active" else old.books - new.books)
@@ -422,7 +425,7 @@ class _Importing:
                 text = f"{self.home.name} would have no active system administrator (ROLE-2)"
                 yield index, Reason("admin", text, "make somebody else one first")
         for index in good if bare - took_out else ():
-            new = people[self._person(index)]
+            new = people[self.persons[index]]
             if new.role == "client" and new.status != "left":
                 for book in sorted((bare - took_out) & new.books):
                     yield index, _no_staff(after, org, book)
@@ -435,7 +438,7 @@ class _Importing:
     def _changes(
         self, index: int, people: Mapping[PersonId, Membership], merged: dict[str, list[str]]
     ) -> tuple[Change, ...]:
-        person, old = self._person(index), self.old[index]
+        person, old = self.persons[index], self.old[index]
         new = people.get(person)
         if new is None or self._skipped(index):
             return ()
@@ -452,7 +455,7 @@ class _Importing:
         self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]
     ) -> Iterator[CreateBook]:
         """IMP-2: the books that good rows of the staff name and nobody has made yet."""
-        staff = (people[self._person(index)] for index in self._good(changes))
+        staff = (people[self.persons[index]] for index in self._good(changes))
         named = {book for member in staff if member.role == "staff" for book in member.books}
         for book in sorted(named - self.home.books.keys()):
             yield CreateBook(self.home.identifier, book, book)
@@ -460,11 +463,8 @@ class _Importing:
     def _in_order(self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]) -> Iterator[Change]:
         """IMP-2: the books, then the staff, then the clients."""
         yield from self._new_books(changes, people)
-        for index in sorted(self._good(changes), key=lambda index: people[self._person(index)].role == "client"):
+        for index in sorted(self._good(changes), key=lambda index: people[self.persons[index]].role == "client"):
             yield from changes[index]
-
-    def _person(self, index: int) -> PersonId:
-        return PersonId(self.prefix + self.ids[index])
 
     def _verdict(self, index: int, changes: Sequence[Change]) -> Verdict:
         row, identifier = self.table.numbers[index], self.ids[index]
