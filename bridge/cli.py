@@ -616,7 +616,8 @@ def _demo(asked: Namespace) -> int:
 
 
 def _bench_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("names", metavar="NAME", nargs="*", help="only these of: decisions, loading, search, sending, editing, importing")
+    known = "decisions, loading, search, sending, editing, importing"
+    parser.add_argument("names", metavar="NAME", nargs="*", help=f"only these of: {known}")
     parser.add_argument("--json", action="store_true", help="print one JSON object a row")
 
 
