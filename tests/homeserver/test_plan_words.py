@@ -18,7 +18,7 @@ from policy.rooms import CHAT
 from tests.homeserver import two_schools
 from tests.homeserver.bridged import Bridged, bridged
 from tests.homeserver.conftest import BOT
-from tests.homeserver.matrix_client import Client, eventually
+from tests.homeserver.matrix_client import Client, RefusedError, eventually
 
 PEOPLE = ["head", "okafor", "lowe", "chan", "diaz", "north", "ode", "reed", "kemp"]
 APART = two_schools.policy(network="compass")
@@ -157,6 +157,22 @@ async def test_refused_words_applied_plans_and_changed_policies_are_in_the_audit
     assert ["organisation riverside: network oakfield → compass"] in differences
     assert applied.startswith(("Done: ", "Nothing"))
     assert [one.who for one in found if one.what == "apply"][-1] == head.user_id
+
+
+async def test_what_a_client_was_refused_by_the_homeserver_is_in_the_audit_too(school: Bridged) -> None:
+    (chan,) = await school.clients("chan")
+
+    with pytest.raises(RefusedError):
+        await chan.create_room("@kemp:qwil.test", name="Hello")
+
+    found = await eventually(
+        lambda: audited(school), lambda found: [one for one in found if "createRoom by @chan" in one.details]
+    )
+    line = next(one for one in found if "createRoom by @chan" in one.details)
+    details = json.loads(line.details)
+    assert (line.who, line.what) == (chan.user_id, "refused")
+    assert "DIR-4" in details["because"]
+    assert details["text"]
 
 
 async def test_plan_and_apply_are_for_administrators(school: Bridged) -> None:
