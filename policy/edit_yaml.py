@@ -6,7 +6,6 @@ Comments, order, quotation marks, indentation and line ends are kept because not
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ BY_HAND = "line {line} of {file} is written in a way that only a person can chan
 
 _PLAIN = re.compile(r"[^\W\d_][\w.()&/@+'’-]*(?: [\w.()&/@+'’-]+)*+")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"}
 _OTHERWISE_READ = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf"})
 """Words that some program takes for something else than text."""
 
@@ -274,7 +274,7 @@ def scalar(value: str, style: str = "") -> str:
     plain = _DAY.fullmatch(value) or (_PLAIN.fullmatch(value) and value.lower() not in _OTHERWISE_READ)
     if plain and style != '"' and len(value) < 200:
         return value
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return '"' + "".join(_ESCAPED.get(c) or (c if c.isprintable() else f"\\U{ord(c):08x}") for c in value) + '"'
 
 
 def _block(key: str | None, value: Any, column: int) -> Iterator[str]:

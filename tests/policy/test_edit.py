@@ -138,6 +138,14 @@ def test_a_value_that_another_program_could_misread_goes_in_quotation_marks() ->
         assert policy_of(result).people[p("hill/t.ok")].job_title == value
 
 
+def test_a_description_over_several_lines_keeps_them() -> None:
+    text = 'Say "hello" 😀\nback\\slash\tand tab'
+
+    result = edited(CreateBook("hill", "choir", "Choir", text))
+
+    assert policy_of(result).organisations["hill"].books["choir"].description == text
+
+
 def test_somebody_leaves_a_list_in_brackets_and_one_in_lines() -> None:
     assert lines_of(RemoveFromBook(p("hill/p.chan"), "violin")) == ["-        - p.chan   # pupil"]
     assert lines_of(RemoveFromBook(p("hill/head"), "year-1")) == [
