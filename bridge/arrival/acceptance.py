@@ -1,0 +1,319 @@
+"""What somebody who follows an invitation can do: make an account or prove one, accept, decline.
+
+An account is made first and the membership becomes active last, so that nobody is half a member: whatever fails in
+between leaves an account that belongs to no organisation and can do nothing, and the link goes on working.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from bridge.arrival.accounts import Accounts
+from bridge.arrival.invitation import Invitation, Standing, token_hash
+from bridge.arrival.ledger import Ledger
+from bridge.arrival.policy_rows import NotWritten, PolicyRows
+from bridge.arrival.proof import Proofs
+from bridge.arrival.terms import ACCEPTED
+from bridge.arrival.username import password_objection, username_objection
+from bridge.direct import Direct
+from bridge.homeserver import Refused
+from bridge.perform import Performer
+from bridge.policy_file import PolicySource
+from bridge.policy_writer import Author
+from bridge.store import Store
+from policy.change import SetField
+from policy.enrol import MATRIX
+from policy.model import Membership, Moment, Organisation, PersonId, Terms, UserId
+
+PATIENCE = 10.0
+"""Seconds until the policy that was written is expected to be in force."""
+
+log = logging.getLogger("qwil.arrival")
+
+
+class Problem(Exception):
+    """What has to be put right, as fields of the form and keys of the wording; nothing was changed."""
+
+    def __init__(self, field: str, key: str, **values: str) -> None:
+        super().__init__(key)
+        self.field = field
+        self.key = key
+        self.values: Mapping[str, str] = values
+
+
+class Problems(Exception):
+    """Several of them at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(", ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+class Guest(NamedTuple):
+    """Whoever follows a link: the invitation, the row of the policy, and what the link is good for."""
+
+    invitation: Invitation
+    member: Membership | None
+    organisation: Organisation | None
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What somebody typed to get a new account."""
+
+    username: str
+    password: str
+    again: str
+    terms: bool
+
+    def __repr__(self) -> str:
+        return f"Form({self.username!r})"
+
+
+class Acceptance:
+    """Accepts and declines."""
+
+    def __init__(
+        self,
+        *,
+        source: PolicySource,
+        store: Store,
+        ledger: Ledger,
+        rows: PolicyRows,
+        accounts: Accounts,
+        direct: Direct,
+        performer: Performer,
+        bot: UserId,
+        settled: Callable[[], Awaitable[None]],
+        clock: Callable[[], Moment] = time.time,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._ledger = ledger
+        self._rows = rows
+        self._accounts = accounts
+        self._direct = direct
+        self._performer = performer
+        self._bot = bot
+        self._settled = settled
+        self._clock = clock
+        self._proofs = Proofs()
+        self._turns: dict[PersonId, asyncio.Lock] = {}
+
+    def guest(self, token: str) -> Guest | None:
+        """Whom a link belongs to; none where it is no link of ours."""
+        hashed = token_hash(token)
+        invitation = self._ledger.with_link(hashed)
+        if invitation is None:
+            return None
+        member = self._source.policy.people.get(invitation.person)
+        organisation = self._source.policy.organisations.get(invitation.person.partition("/")[0])
+        standing = invitation.standing(hashed, self._clock())
+        if standing in ("open", "expired") and (member is None or member.status != "invited"):
+            standing = "accepted" if member is not None and member.status in ("active", "suspended") else "revoked"
+        return Guest(invitation, member, organisation, standing)
+
+    def proving(self, member: Membership) -> UserId | None:
+        """The account to which a code was sent that is awaited."""
+        return self._proofs.awaited(member.id, self._clock())
+
+    async def decline(self, token: str) -> Guest | None:
+        """Turn the invitation down, if it is open."""
+        async with self._turn(token) as guest:
+            if guest is not None and guest.standing == "open" and guest.member is not None:
+                await self._ledger.put(guest.invitation.closed("declined"))
+                await self._on_record(guest.member, "invitation declined", {})
+                text = f"{guest.member.name} ({guest.member.id}) has declined the invitation. “resend” offers it again."
+                about = f"declined {guest.member.id} {guest.invitation.since}"
+                await self._direct.tell_admins(guest.member.organisation, text, about=about)
+        return self.guest(token)
+
+    async def accept(self, token: str, form: Form) -> UserId:
+        """Make the account and the membership active; raises `Problem`, or `Problems` for several fields."""
+        async with self._turn(token) as guest:
+            member = _open(guest)
+            assert guest is not None  # noqa: S101 - it is open
+            username = self._fixed_username(member) or form.username.strip().lower()
+            user = self._accounts.named(username)
+            if problems := [Problem(field, key) for field, key in self._objections(member, username, form) if key]:
+                raise Problems(problems)
+            await self._require_free(guest, user, username)
+            await self._make(guest, user, form.password)
+            await self._activate(guest, user)
+            return user
+
+    def _objections(self, member: Membership, username: str, form: Form) -> list[tuple[str, str]]:
+        fixed = self._fixed_username(member)
+        return [
+            ("username", "" if fixed else username_objection(username)),
+            ("password", password_objection(form.password, form.again, username)),
+            ("terms", "" if form.terms or self._terms(member) is None else "terms"),
+        ]
+
+    def _fixed_username(self, member: Membership) -> str:
+        """The administrator chose the account, and it is to be made here."""
+        if member.matrix is None or not self._accounts.local(member.matrix):
+            return ""
+        return member.matrix[1:].partition(":")[0]
+
+    async def _require_free(self, guest: Guest, user: UserId, username: str) -> None:
+        """A username is taken by an account, and by a row of the policy that will be one."""
+        promised = [one for one in self._source.policy.accounts.get(user, ()) if one.id != guest.invitation.person]
+        ours = guest.invitation.account == user
+        if promised or user == self._bot or not (ours or await self._asked(self._accounts.is_free(username))):
+            raise Problem("username", "username_taken")
+
+    async def _make(self, guest: Guest, user: UserId, password: str) -> None:
+        """What is being made is noted first: after a failure or a kill it is ours to finish, and nobody else's."""
+        member = _open(guest)
+        await self._ledger.put(replace(self._now(guest), account=user))
+        try:
+            await self._accounts.make(user, name=member.name, password=password)
+        except Refused as refusal:
+            await self._ledger.put(replace(self._now(guest), account=guest.invitation.account))
+            log.warning("The homeserver made no account %s: %s", user, refusal)
+            if "PASSWORD" in refusal.errcode:
+                raise Problem("password", "password_refused", reason=str(refusal)) from refusal
+            if refusal.errcode in ("M_USER_IN_USE", "M_INVALID_USERNAME", "M_EXCLUSIVE"):
+                raise Problem("username", "username_taken") from refusal
+            raise Problem("", "later") from refusal
+
+    async def send_code(self, token: str, matrix: str) -> None:
+        """Have the bot write a code to this account; raises `Problem`."""
+        async with self._turn(token) as guest:
+            member, user = _open(guest), UserId(matrix.strip())
+            await self._require_provable(member, user)
+            digits = self._proofs.fresh(member.id, user, self._clock())
+            if digits is None:
+                raise Problem("matrix", "code_too_many")
+            assert guest is not None and guest.organisation is not None  # noqa: S101, PT018 - the guest is open
+            text = (
+                f"{digits} is the code with which this account accepts the invitation of {guest.organisation.name} to "
+                f"{member.name}. It is good for 15 minutes. If you are not {member.name}, do nothing."
+            )
+            try:
+                room = await self._direct.room(user)
+                await self._performer.say_in(room, text, about=f"code {member.id} {self._clock()}")
+            except Refused as refusal:
+                self._proofs.forget(member.id)
+                log.warning("No code could be sent to %s: %s", user, refusal)
+                raise Problem("matrix", "matrix_unreachable") from refusal
+
+    async def _require_provable(self, member: Membership, user: UserId) -> None:
+        """The account is there, is the one that is invited, and is not a member already."""
+        if not MATRIX.fullmatch(user) or user == self._bot:
+            raise Problem("matrix", "matrix_form")
+        if member.matrix is not None and member.matrix != user:
+            raise Problem("matrix", "matrix_other", matrix=member.matrix)
+        for other in self._source.policy.accounts.get(user, ()):
+            if other.organisation == member.organisation and other.id != member.id and other.status != "left":
+                name = self._source.policy.organisations[member.organisation].name
+                raise Problem("matrix", "matrix_member", organisation=name)
+        if self._accounts.local(user) and not await self._asked(self._accounts.exists(user)):
+            raise Problem("matrix", "matrix_unknown", matrix=user)
+
+    async def accept_with_code(self, token: str, digits: str, terms: bool) -> UserId:
+        """Make the membership active for the account to which the code was sent; raises `Problem`."""
+        async with self._turn(token) as guest:
+            member = _open(guest)
+            if not terms and self._terms(member) is not None:
+                raise Problem("terms", "terms")
+            user = self._proofs.awaited(member.id, self._clock())
+            outcome = self._proofs.check(member.id, digits, self._clock())
+            if user is None or outcome != "right":
+                raise Problem("code", f"code_{'wrong' if outcome == 'wrong' else 'old'}")
+            await self._require_provable(member, user)
+            await self._activate(guest, user)
+            self._proofs.forget(member.id)
+            return user
+
+    async def _activate(self, guest: Guest | None, user: UserId) -> None:
+        """The row becomes active with the Matrix ID, and what was accepted is on record."""
+        assert guest is not None  # noqa: S101 - an open guest
+        member = _open(guest)
+        fields = {"matrix": str(user), "status": "active"}
+        changes = [SetField(member.id, name, value) for name, value in fields.items()]
+        try:
+            author = Author(member.name, str(user))
+            await self._rows.change(changes, author=author, summary=f"{member.id} accepts the invitation")
+        except NotWritten as reason:
+            log.warning("The invitation of %s could not be accepted: %s", member.id, reason)
+            text = f"{member.name} ({member.id}) could not accept the invitation. {reason}"
+            about = f"not accepted {member.id} {self._clock() // 3600}"
+            await self._direct.tell_admins(member.organisation, text, about=about)
+            raise Problem("", "later") from reason
+        await self._ledger.put(replace(self._now(guest).closed("accepted"), account=user))
+        terms = self._terms(member)
+        if terms is not None:
+            await self._store.remember(f"{ACCEPTED}{member.id}", terms.version)
+        version = {"terms": terms.version} if terms else {}
+        await self._on_record(member, "invitation accepted", {"matrix": user, **version}, who=user)
+        await self._in_force(member.id)
+        await self._settled()
+
+    async def _in_force(self, person: PersonId) -> None:
+        """Wait until the row that was written is in the policy, so that the page does not speak too early."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            member = self._source.policy.people.get(person)
+            if member is None or member.status != "invited":
+                return
+            await asyncio.sleep(0.05)
+
+    def _turn(self, token: str) -> _Turn:
+        return _Turn(self, token)
+
+    def turn_of(self, person: PersonId) -> asyncio.Lock:
+        """One thing happens to an invitation at a time."""
+        return self._turns.setdefault(person, asyncio.Lock())
+
+    def _now(self, guest: Guest) -> Invitation:
+        """The invitation as it is, a mail having perhaps gone out meanwhile."""
+        return self._ledger.get(guest.invitation.person) or guest.invitation
+
+    def _terms(self, member: Membership) -> Terms | None:
+        return self._source.policy.organisations[member.organisation].terms
+
+    async def _asked(self, question: Awaitable[bool]) -> bool:
+        try:
+            return await question
+        except Refused as refusal:
+            log.warning("The homeserver does not answer about an account: %s", refusal)
+            raise Problem("", "later") from refusal
+
+    async def _on_record(self, member: Membership, what: str, details: Mapping[str, str], who: str = "") -> None:
+        await self._store.audit(who or member.id, what, {"person": member.id, **details}, time=self._clock())
+
+
+class _Turn:
+    """Holds an invitation for the time of one act, and looks at its link when its turn has come."""
+
+    def __init__(self, acceptance: Acceptance, token: str) -> None:
+        self._acceptance = acceptance
+        self._token = token
+        self._lock: asyncio.Lock | None = None
+
+    async def __aenter__(self) -> Guest | None:
+        guest = self._acceptance.guest(self._token)
+        if guest is None:
+            return None
+        self._lock = self._acceptance.turn_of(guest.invitation.person)
+        await self._lock.acquire()
+        return self._acceptance.guest(self._token)
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _open(guest: Guest | None) -> Membership:
+    """The member whose invitation can be accepted; the page says why where it cannot."""
+    if guest is None or guest.standing != "open" or guest.member is None:
+        raise Problem("", "closed")
+    return guest.member

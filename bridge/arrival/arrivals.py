@@ -1,0 +1,242 @@
+"""What the bridge does by itself about people who arrive: invite, mail day after day, welcome, tell the staff.
+
+The policy says who is invited; the ledger says what was done about it. One loop does one thing after the other: it is
+woken by a changed policy and otherwise when the next mail is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import NoReturn
+
+from bridge.arrival.broadcast import Broadcasts
+from bridge.arrival.invitation import DAY, Invitation, fresh_token, invited, token_hash
+from bridge.arrival.ledger import Ledger
+from bridge.arrival.logo import logo_of
+from bridge.arrival.mail import Letterhead, invitation_mail
+from bridge.arrival.post import Bounced, Carrier, NotSent, Uncertain
+from bridge.arrival.terms import TermsKept
+from bridge.arrival.welcome import Welcomes
+from bridge.config import Config
+from bridge.policy_file import PolicySource
+from policy.model import Membership, Moment, Organisation, PersonId
+
+LONGEST_SLEEP = 60.0
+"""Seconds until everything is looked at again, whatever wakes it."""
+
+log = logging.getLogger("qwil.arrival")
+
+
+class Arrivals:
+    """Invites and welcomes."""
+
+    def __init__(
+        self,
+        *,
+        source: PolicySource,
+        ledger: Ledger,
+        carrier: Carrier | None,
+        welcomes: Welcomes,
+        broadcasts: Broadcasts,
+        terms: TermsKept,
+        config: Config,
+        clock: Callable[[], Moment] = time.time,
+    ) -> None:
+        self._source = source
+        self._ledger = ledger
+        self._carrier = carrier
+        self._welcomes = welcomes
+        self._broadcasts = broadcasts
+        self._terms = terms
+        self._config = config
+        self._clock = clock
+        self._awake = asyncio.Event()
+        self._server_away_until: Moment = 0.0
+
+    async def run(self) -> NoReturn:
+        """Work until cancelled; the ledger is loaded."""
+        await self.recover()
+        while True:
+            self._awake.clear()
+            try:
+                pause = await self.work()
+            except Exception:
+                # One that cannot be served must not keep out the others, now or tomorrow.
+                log.exception("People who arrive could not be served; it is tried again in %d s", LONGEST_SLEEP)
+                pause = LONGEST_SLEEP
+            await self._sleep(pause)
+
+    def wake(self) -> None:
+        """The policy changed, or somebody wants a mail now."""
+        self._awake.set()
+
+    async def recover(self) -> None:
+        """A mail that was being sent when the bridge ended may have arrived: it is not sent again (at most once)."""
+        for one in self._ledger:
+            if one.sending:
+                await self._ledger.put(one.sent(self._clock(), self._mail_days(one.person)))
+
+    async def work(self) -> float:
+        """Do what is due, one mail at the most; seconds until there is more to do."""
+        await self.follow_policy()
+        await self._welcomes.work()
+        more = await self._terms.work() | await self._broadcasts.work()
+        mailed = await self.mail_next()
+        if more:
+            return 0.0
+        if mailed:
+            return 60.0 / self._config.mail.per_minute
+        due = self._ledger.next_mail()
+        if due is None or self._carrier is None or not self._config.web.address:
+            return LONGEST_SLEEP
+        return min(max(due, self._server_away_until) - self._clock(), LONGEST_SLEEP)
+
+    async def follow_policy(self) -> None:
+        """Every invited row of the policy has an invitation, and every invitation a row that is still invited."""
+        policy = self._source.policy
+        if not policy.organisations:
+            return
+        for member in policy.people.values():
+            if member.status == "invited":
+                await self._offer(member)
+        for one in self._ledger:
+            if one.state == "pending":
+                await self._close(one, policy.people.get(one.person))
+
+    async def _offer(self, member: Membership) -> None:
+        known, now = self._ledger.get(member.id), self._clock()
+        if known is None:
+            await self._ledger.put(invited(member, now, await self._ledger.note(member.id)))
+        elif known.state == "accepted":
+            # The row was set back by hand: the person is to be asked again.
+            await self._ledger.put(known.anew(now, member.email))
+        elif known.state == "pending" and known.email != member.email:
+            await self._ledger.put(known.anew(now, member.email))
+
+    async def _close(self, one: Invitation, member: Membership | None) -> None:
+        if member is None or member.status == "left":
+            await self._ledger.put(one.closed("revoked"))
+        elif member.status in ("active", "suspended"):
+            await self._ledger.put(one.closed("accepted"))
+
+    async def mail_next(self) -> bool:
+        """Send the mail that has waited longest, if one is due and there is a server for it; whether one was tried."""
+        now = self._clock()
+        due = [one for one in self._ledger if one.next_mail is not None and one.next_mail <= now and not one.sending]
+        if self._carrier is None or not self._config.web.address or now < self._server_away_until or not due:
+            return False
+        one = min(due, key=lambda waiting: (waiting.next_mail or 0.0, waiting.person))
+        member = self._source.policy.people.get(one.person)
+        if member is None or member.status != "invited" or not member.email:
+            await self._ledger.put(replace(one, next_mail=None))
+            return False
+        await self._mail(one, member, self._carrier)
+        return True
+
+    async def _mail(self, one: Invitation, member: Membership, carrier: Carrier) -> None:
+        """A fresh link is the newest from the moment the mail may arrive, and stays so whatever happens meanwhile."""
+        now, organisation = self._clock(), self._source.policy.organisations[member.organisation]
+        token, until = fresh_token(), now + organisation.invitations.link_days * DAY
+        days = organisation.invitations.mail_days
+        # What of the mail can fail is made before anything is noted.
+        mail = invitation_mail(
+            self._letterhead(organisation), member, link=self.link(token), until=until, note=one.note, now=now,
+            occasion=f"{one.person} {one.since} {one.mailed}",
+        )  # fmt: skip
+        await self._ledger.put(replace(one.with_link(token_hash(token), until), sending=True))
+        try:
+            await carrier.send(mail)
+        except NotSent as reason:
+            trouble = str(reason)
+            self._server_away_until = now + min(5.0, 60.0 / self._config.mail.per_minute)
+            await self._after(one, lambda _: one.postponed(self._clock(), trouble))
+        except Bounced as reason:
+            trouble = str(reason)
+            await self._after(one, lambda latest: latest.returned(trouble))
+        except Uncertain as reason:
+            trouble = str(reason)[:300]
+            await self._after(one, lambda latest: replace(latest.sent(now, days), trouble=trouble))
+        else:
+            await self._after(one, lambda latest: latest.sent(now, days))
+
+    async def _after(self, one: Invitation, change: Callable[[Invitation], Invitation]) -> None:
+        """Note what became of a mail, unless the invitation was settled or made anew while it was sent."""
+        latest = self._ledger.get(one.person)
+        if latest is not None and latest.sending and latest.since == one.since:
+            await self._ledger.put(change(latest))
+
+    def link(self, token: str) -> str:
+        """The address of the page for this token."""
+        return f"{self._config.web.address}/invitation/{token}"
+
+    def _letterhead(self, organisation: Organisation) -> Letterhead:
+        return Letterhead(organisation, self._config.mail.sender, logo_of(organisation, self._source.path.parent))
+
+    async def fresh_link(self, one: Invitation) -> tuple[str, Moment]:
+        """The newest link from now on, for a letter: no mail replaces it."""
+        organisation = self._source.policy.organisations[one.person.partition("/")[0]]
+        token = fresh_token()
+        until = self._clock() + organisation.invitations.link_days * DAY
+        fresh = replace(one.with_link(token_hash(token), until), letter=True, next_mail=None)
+        await self._ledger.put(fresh)
+        return self.link(token), until
+
+    async def resend(self, member: Membership) -> None:
+        """Offer it again now, whatever became of it; every link before is dead (INV-6)."""
+        known, now = self._ledger.get(member.id), self._clock()
+        await self._ledger.put(known.anew(now, member.email) if known is not None else invited(member, now))
+        self.wake()
+
+    async def revoke(self, person: PersonId) -> None:
+        """Take the offer back: no link of it works any more."""
+        known = self._ledger.get(person)
+        if known is not None:
+            await self._ledger.put(known.closed("revoked"))
+
+    def status_lines(self, organisations: Iterable[str]) -> Iterator[str]:
+        """What administrators of these organisations should know about their invitations."""
+        wanted, now = set(organisations), self._clock()
+        ours = [one for one in self._ledger if one.person.partition("/")[0] in wanted]
+        counts = {state: sum(one.state == state for one in ours) for state in ("pending", "accepted", "declined")}
+        if ours:
+            yield "Invitations: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count) + "."
+        if counts["pending"] and (missing := self.missing()):
+            yield missing
+        for one in ours:
+            yield from self._trouble(one, now)
+
+    def missing(self) -> str:
+        """Why nobody is mailed as the bridge is set up, else empty."""
+        no_server = "" if self._carrier else "Nobody is mailed: config.yaml names no mail server (mail: server)."
+        return self.missing_page() or no_server
+
+    def missing_page(self) -> str:
+        """Why nobody could accept as the bridge is set up, else empty."""
+        return "" if self._config.web.address else "Nobody is invited: config.yaml names no page (web: address)."
+
+    def _trouble(self, one: Invitation, now: Moment) -> Iterator[str]:
+        if one.state == "declined":
+            yield f"- {one.person} has declined; “resend” offers it again."
+        elif one.state != "pending":
+            return
+        elif one.bounced:
+            yield f"- {one.person}: the mail to {one.email} came back ({one.trouble}); “resend PERSON NEW-ADDRESS”."
+        elif one.failures:
+            yield f"- {one.person}: the mail waits for the mail server ({one.trouble}), tried {one.failures} times."
+        elif one.mailed and one.next_mail is None and one.link_until < now:
+            yield f"- {one.person} did not answer in time; “resend” offers it again."
+
+    def _mail_days(self, person: PersonId) -> int:
+        organisation = self._source.policy.organisations.get(person.partition("/")[0])
+        return organisation.invitations.mail_days if organisation is not None else 0
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._awake.wait()
+        except TimeoutError:
+            return

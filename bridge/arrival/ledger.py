@@ -1,0 +1,65 @@
+"""Every invitation as it stands, in the database and in memory; a change is one write and survives a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bridge.arrival.invitation import Invitation, as_json, from_json
+from bridge.store import Store
+from policy.model import Moment, PersonId
+
+INVITATION = "invitation:"
+NOTE = "invitation-note:"
+
+
+class Ledger:
+    """The invitations of everybody."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._invitations: dict[PersonId, Invitation] = {}
+        self._by_link: dict[str, PersonId] = {}
+
+    async def load(self) -> None:
+        """Read everything from the database."""
+        for kept in (await self._store.recall_all(INVITATION)).values():
+            self._hold(from_json(kept))
+
+    def __iter__(self) -> Iterator[Invitation]:
+        return iter(list(self._invitations.values()))
+
+    def get(self, person: PersonId) -> Invitation | None:
+        """Somebody's invitation, whatever became of it."""
+        return self._invitations.get(person)
+
+    def with_link(self, token_hash: str) -> Invitation | None:
+        """The invitation that this link, old or new, belongs to.
+
+        What is looked up is the hash of a long random secret: how long it takes tells nothing about any other.
+        """
+        person = self._by_link.get(token_hash)
+        return self._invitations.get(person) if person is not None else None
+
+    async def put(self, invitation: Invitation) -> Invitation:
+        """Keep an invitation in place of the one before."""
+        await self._store.remember(f"{INVITATION}{invitation.person}", as_json(invitation))
+        self._hold(invitation)
+        return invitation
+
+    async def keep_note(self, person: PersonId, note: str) -> None:
+        """The personal note for an invitation that is about to be made (INV-10)."""
+        await self._store.remember(f"{NOTE}{person}", note)
+
+    async def note(self, person: PersonId) -> str:
+        """The personal note kept for somebody, else none."""
+        return str(await self._store.recall(f"{NOTE}{person}", ""))
+
+    def next_mail(self) -> Moment | None:
+        """When the next mail is due."""
+        return min((one.next_mail for one in self._invitations.values() if one.next_mail is not None), default=None)
+
+    def _hold(self, invitation: Invitation) -> None:
+        self._invitations[invitation.person] = invitation
+        for link in (*invitation.replaced, invitation.link):
+            if link:
+                self._by_link[link] = invitation.person

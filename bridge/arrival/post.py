@@ -1,0 +1,147 @@
+"""Handing mails over: to a mail server by SMTP, or as files into a folder, where a demo catches them.
+
+Exception
+├── NotSent      try again later: the server is away or busy
+├── Bounced      the address is refused: trying again is of no use
+└── Uncertain    the connection broke when the mail may have been accepted already
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Protocol
+
+import aiosmtplib
+from yarl import URL
+
+from bridge.config import Mail
+
+PATIENCE = 30.0
+"""Seconds a mail server is waited for, at each step."""
+
+
+class NotSent(Exception):
+    """The mail was not sent; it may be later."""
+
+
+class Bounced(Exception):
+    """The mail server refuses the address; the text is what it said."""
+
+
+class Uncertain(Exception):
+    """Whether the mail was accepted is not known."""
+
+
+class Carrier(Protocol):
+    """Whoever takes mails."""
+
+    async def send(self, mail: EmailMessage) -> None:
+        """Hand over one mail; raises `NotSent`, `Bounced` or `Uncertain`."""
+
+
+def carrier_for(mail: Mail) -> Carrier | None:
+    """The carrier that the configuration names; none where there is none."""
+    if not mail.server:
+        return None
+    return Folder(mail.folder) if mail.folder is not None else Smtp(mail)
+
+
+class Folder:
+    """Writes each mail into a folder as `NUMBER-ADDRESS.eml`, whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def send(self, mail: EmailMessage) -> None:
+        """Write one mail."""
+        try:
+            await asyncio.to_thread(self._write, mail)
+        except OSError as error:
+            raise NotSent(f"{self._folder} cannot be written: {error.strerror}") from error
+
+    def _write(self, mail: EmailMessage) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        address = "".join(c if c.isalnum() or c in "@.-_" else "_" for c in _address_of(mail, "To"))[:120]
+        target = self._folder / f"{time.time_ns()}-{address}.eml"
+        draft = target.with_suffix(".new")
+        draft.write_bytes(mail.as_bytes())
+        draft.replace(target)
+
+
+class Smtp:
+    """Speaks to a mail server, a connection for each mail."""
+
+    def __init__(self, mail: Mail) -> None:
+        self._mail = mail
+        self._address = URL(mail.server)
+
+    async def send(self, mail: EmailMessage) -> None:
+        """Hand over one mail."""
+        client = self._client()
+        try:
+            await self._to_the_point_of_data(client, mail)
+            await self._data(client, mail)
+        finally:
+            with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+                await client.quit(timeout=1)
+            client.close()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        # smtp: encrypts where the server offers it, smtp+starttls: insists on it, smtps: begins with it.
+        starttls = {"smtp": None, "smtp+starttls": True, "smtps": False}[self._address.scheme]
+        return aiosmtplib.SMTP(
+            hostname=self._address.host,
+            port=self._address.explicit_port or {"smtps": 465, "smtp+starttls": 587}.get(self._address.scheme, 25),
+            username=self._mail.username or None,
+            password=self._mail.password or None,
+            use_tls=self._address.scheme == "smtps",
+            start_tls=starttls,
+            timeout=PATIENCE,
+        )
+
+    async def _to_the_point_of_data(self, client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
+        """Everything before the mail itself: whatever fails here, nothing was sent."""
+        try:
+            await client.connect()
+            await client.mail(_address_of(mail, "From"), options=_options(client, mail))
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            raise NotSent(_said(error)) from error
+        try:
+            await client.rcpt(_address_of(mail, "To"))
+        except aiosmtplib.SMTPResponseException as error:
+            raise (Bounced if error.code >= 500 else NotSent)(_said(error)) from error
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            raise NotSent(_said(error)) from error
+
+    async def _data(self, client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
+        try:
+            await client.data(mail.as_bytes(policy=SMTPUTF8 if _utf8(client, mail) else SMTP))
+        except aiosmtplib.SMTPResponseException as error:
+            raise (Bounced if error.code >= 500 else NotSent)(_said(error)) from error
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            raise Uncertain(_said(error)) from error
+
+
+def _options(client: aiosmtplib.SMTP, mail: EmailMessage) -> list[str]:
+    return ["SMTPUTF8"] if _utf8(client, mail) else []
+
+
+def _utf8(client: aiosmtplib.SMTP, mail: EmailMessage) -> bool:
+    """RFC 6531, for addresses that are not ASCII; everything else is encoded the way every server knows."""
+    return not _address_of(mail, "To").isascii() and client.supports_extension("smtputf8")
+
+
+def _address_of(mail: EmailMessage, header: str) -> str:
+    return parseaddr(str(mail[header]))[1]
+
+
+def _said(error: BaseException) -> str:
+    message = getattr(error, "message", "") or str(error) or type(error).__name__
+    code = getattr(error, "code", None)
+    return " ".join(f"{code or ''} {message}".split())[:300]

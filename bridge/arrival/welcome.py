@@ -1,0 +1,142 @@
+"""Somebody has arrived: the bot opens their direct chat with the organisation's welcome and tells the staff (BUT-2).
+
+Whoever was a member when the bridge first ran is not greeted: they have been there all along.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+
+from bridge.direct import Direct
+from bridge.homeserver import Refused
+from bridge.perform import Performer
+from bridge.policy_file import PolicySource
+from bridge.store import Store
+from policy.model import Membership, Moment, Organisation, PersonId, Policy
+from policy.reach import present, see, status
+
+MET = "met:"
+MET_AT_FIRST = "met-at-first"
+
+AGAIN = 15.0
+"""Seconds until somebody who could not be greeted is tried again: their account may be on its way."""
+
+PLAIN = "Welcome to {organisation}, {first_name}. I am the bot of {organisation}: write “help” to see what I know."
+"""Where the organisation has no welcome of its own."""
+
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+log = logging.getLogger("qwil.arrival")
+
+
+class Welcomes:
+    """Greets everybody once."""
+
+    def __init__(
+        self,
+        *,
+        source: PolicySource,
+        store: Store,
+        direct: Direct,
+        performer: Performer,
+        clock: Callable[[], Moment] = time.time,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._direct = direct
+        self._performer = performer
+        self._clock = clock
+        self._met: set[str] = set()
+        self._loaded = False
+        self._seen: Policy | None = None
+        self._later: dict[PersonId, Moment] = {}
+
+    async def load(self) -> None:
+        """Remember who was greeted; at the very first start everybody who is there already counts as such."""
+        first = await self._store.recall(MET_AT_FIRST)
+        if first is None:
+            policy, now = self._source.policy, self._clock()
+            if not policy.organisations:
+                return
+            first = sorted(member.id for member in policy.people.values() if present(member, now))
+            await self._store.remember(MET_AT_FIRST, first)
+        later = await self._store.recall_all(MET)
+        self._met = {*first, *(key.removeprefix(MET) for key in later)}
+        self._loaded = True
+
+    async def work(self) -> None:
+        """Greet everybody new; who cannot be reached yet is tried again."""
+        if not self._loaded:
+            await self.load()
+        policy, now = self._source.policy, self._clock()
+        due = any(moment <= now for moment in self._later.values())
+        if not self._loaded or (policy is self._seen and not due):
+            return
+        for member in policy.people.values():
+            if member.id not in self._met and member.matrix is not None and status(member, now) == "active":
+                await self._meet(policy, member, now)
+        self._seen = policy
+
+    async def _meet(self, policy: Policy, member: Membership, now: Moment) -> None:
+        if self._later.get(member.id, 0.0) > now:
+            return
+        try:
+            await self._greet(policy.organisations[member.organisation], member)
+        except Refused as refusal:
+            log.info("%s could not be greeted yet: %s", member.id, refusal)
+            self._later[member.id] = now + AGAIN
+            return
+        await self._announce(policy, member, now)
+        await self._store.remember(f"{MET}{member.id}", now)
+        self._met.add(member.id)
+        self._later.pop(member.id, None)
+
+    async def _greet(self, organisation: Organisation, member: Membership) -> None:
+        assert member.matrix is not None  # noqa: S101 - asked before
+        room = await self._direct.room(member.matrix)
+        await self._performer.say_in(room, greeting(organisation, member), about=f"welcome {member.id}")
+
+    async def _announce(self, policy: Policy, member: Membership, now: Moment) -> None:
+        """Once to every account of the staff on whose contact list the newcomer is (INV-4)."""
+        text = f"{with_title(member)} has joined {policy.organisations[member.organisation].name}: you can chat now."
+        for one in staff_who_see(policy, member, now):
+            if one.matrix is not None:
+                await self._direct.tell(one.matrix, text, about=f"joined {member.id}")
+
+
+def staff_who_see(policy: Policy, member: Membership, now: Moment) -> Iterator[Membership]:
+    """The active staff who can chat with somebody from their contact list, each Matrix ID once."""
+    told = {member.matrix}
+    for one in policy.people.values():
+        colleague = one.organisation == member.organisation and one.role == "staff" and status(one, now) == "active"
+        if colleague and one.matrix not in told and see(policy, one, member, now):
+            told.add(one.matrix)
+            yield one
+
+
+def greeting(organisation: Organisation, member: Membership) -> str:
+    """The organisation's welcome for one person, with its link."""
+    welcome = organisation.welcome
+    if welcome is None:
+        return with_names(PLAIN, organisation, member)
+    return "\n".join(filter(None, [with_names(welcome.text, organisation, member), welcome.link]))
+
+
+def with_names(text: str, organisation: Organisation, member: Membership) -> str:
+    """The text with `{first_name}`, `{last_name}`, `{name}` and `{organisation}` filled in; all else stays as it is."""
+    first, _, last = member.name.partition(" ")
+    names = {
+        "first_name": member.first_name or (first if not member.last_name else ""),
+        "last_name": member.last_name or (last if not member.first_name else ""),
+        "name": member.name,
+        "organisation": organisation.name,
+    }
+    return PLACEHOLDER.sub(lambda found: names.get(found[1], found[0]), text)
+
+
+def with_title(member: Membership) -> str:
+    """The name with the job title, which for parents names the child (INV-3)."""
+    return f"{member.name} ({member.job_title})" if member.job_title else member.name
