@@ -540,9 +540,11 @@ def _no_staff(after: Amended, organisation: str, book: str) -> Reason:
 def _reason(column: str, text: str) -> Reason:
     """A mistake with what it suggests apart from it, and what a spreadsheet does to numbers."""
     said, _, suggestion = text.partition(" — ")
-    cell = _quoted_cell(text)
+    cell = _quoted_cell(said)
     if column == "until" and cell.isdecimal() and 20_000 <= int(cell) <= 80_000:
         suggestion = f"the spreadsheet made a number of it: write {_EXCEL_DAYS + timedelta(days=int(cell))} as text"
+    if column == _BOOKS and "," in cell:
+        suggestion = "put a semicolon between two books"
     if column == "mobile" and cell.isdecimal() and len(cell) >= 6:
         suggestion = "write + and the country code, in a column formatted as text"
     return Reason(column, said, suggestion)

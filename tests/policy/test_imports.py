@@ -192,6 +192,24 @@ def test_a_year_rolls_over_in_one_file() -> None:
     assert result.people[PersonId("hill/p.chan")].books == {"year-2"}
 
 
+def test_a_class_goes_up_with_its_teacher_into_a_book_that_the_file_makes() -> None:
+    plan = planned("identifier,contact_books,status", "p.chan,year-9,", "t.ok,year-9,", "office,,left")
+
+    result = policy(applied(plan))
+
+    assert plan.good
+    assert plan.new_books == ("year-9",)
+    assert result.people[PersonId("hill/p.chan")].books == {"year-9"}
+    assert result.organisations["hill"].books["year-1"].members == frozenset()
+
+
+def test_two_books_in_a_cell_have_a_semicolon_between_them() -> None:
+    commas = table("identifier,contact_books", "x,y")._replace(rows=[["t.ok", "year-1, year-2"]])
+
+    assert said(plan_import(policy(), "hill", commas))[0].endswith("— put a semicolon between two books")
+    assert planned("identifier,contact_books", "t.ok,year-1; year-2").good
+
+
 def test_staff_do_not_leave_a_book_with_clients_alone_and_the_other_rows_go_on() -> None:
     plan = planned("identifier,contact_books,status", "t.ok,year-2,", "head,year-2;year-1,")
 
