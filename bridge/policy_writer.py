@@ -6,8 +6,10 @@ policy lies in a git repository each change is a commit in the administrator's n
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -163,10 +165,19 @@ def _write(draft: Path, target: Path, data: bytes) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(data)
         out.flush()
+        _give(out.fileno(), old)
         os.fchmod(out.fileno(), old.st_mode & 0o7777)
-        with suppress(PermissionError):
-            os.fchown(out.fileno(), old.st_uid, old.st_gid)
         os.fsync(out.fileno())
+
+
+def _give(file: int, old: os.stat_result) -> None:
+    """To the owner and group of the old file, or at least to its group: the homeserver may read it by that alone."""
+    for owner in (old.st_uid, -1):
+        with suppress(PermissionError):
+            return os.fchown(file, owner, old.st_gid)
+    if not old.st_mode & stat.S_IROTH:
+        raise PermissionError(errno.EPERM, "those who read it now could not read it afterwards, its group is not ours")
+    return None
 
 
 def _sync(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The policy's files are replaced whole, never over somebody else's change, and each change is a commit."""
 
+import os
 import subprocess
 import threading
 from pathlib import Path
@@ -201,6 +202,27 @@ def test_a_repository_further_up_that_does_not_keep_the_policy_is_left_alone(tmp
     writer.write(files, edited(files, SUSPEND), author=ANN, summary="suspend")
 
     assert git(tmp_path, "status", "--porcelain").split() == ["??", "try/"]
+
+
+def test_a_file_that_only_its_group_reads_is_not_replaced_by_one_that_the_group_cannot_read(
+    writer: PolicyWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_ours(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "fchown", not_ours)
+    files, _ = writer.read()
+    after = edited(files, CreateBook("hill", "violin", "Violin"))
+    writer.path.chmod(0o640)
+
+    with pytest.raises(PermissionError, match="its group is not ours"):
+        writer.write(files, after, author=ANN, summary="")
+
+    assert writer.path.read_text() == POLICY
+    assert sorted(file.name for file in writer.path.parent.iterdir()) == ["hill.csv", "policy.yaml"]
+    writer.path.chmod(0o644)
+    writer.write(files, after, author=ANN, summary="")
+    assert "violin" in writer.path.read_text()
 
 
 def test_nothing_changed_is_nothing_written(writer: PolicyWriter) -> None:
