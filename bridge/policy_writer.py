@@ -174,10 +174,10 @@ def _give(file: int, old: os.stat_result) -> None:
     """To the owner and group of the old file, or at least to its group: the homeserver may read it by that alone."""
     for owner in (old.st_uid, -1):
         with suppress(PermissionError):
-            return os.fchown(file, owner, old.st_gid)
+            os.fchown(file, owner, old.st_gid)
+            return
     if not old.st_mode & stat.S_IROTH:
         raise PermissionError(errno.EPERM, "those who read it now could not read it afterwards, its group is not ours")
-    return None
 
 
 def _sync(folder: Path) -> None:
