@@ -23,7 +23,9 @@ MOST_MARKS = 6
 BREAK = "\u200b"
 
 _LINE_ENDS = re.compile("\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
-_MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_MARK_RANGES = ((0x300, 0x370), (0x483, 0x48A), (0x1AB0, 0x1B00), (0x1DC0, 0x1E00), (0x20D0, 0x2100), (0xFE20, 0xFE30))
+_MARK_SET = frozenset(chr(code) for start, end in _MARK_RANGES for code in range(start, end))
+_MARKS = "".join(f"{chr(start)}-{chr(end - 1)}" for start, end in _MARK_RANGES)
 _TOO_MANY_MARKS = re.compile(f"([{_MARKS}]{{{MOST_MARKS}}})([{_MARKS}]+)")
 # Scripts that are broken anywhere need no help, and a break inside would spoil searching.
 _BREAKS_ITSELF = (
@@ -56,6 +58,7 @@ class Legible:
         self._replaceable: set[str] = set()
         self.characters: set[str] = set()
         """Every character seen so far, as it was written."""
+        self._lines: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
         """The text with line feeds as its only controls, nothing invisible and no word too long for a line."""
@@ -66,13 +69,15 @@ class Legible:
         self._learn(seen - self.characters)
         if not seen.isdisjoint(self._replaceable):
             text = text.translate(self._replaced)
-        if not text.isascii():
+        if not seen.isdisjoint(_MARK_SET):
             text = _TOO_MANY_MARKS.sub(_mark_by_mark, text)
         return _LONG.sub(_in_pieces, text) if len(text) > LONGEST_WORD else text
 
     def line(self, text: str) -> str:
-        """The same on one line."""
-        return self(text).replace("\n", " ")
+        """The same on one line. Names come again and again, so that what was asked before is remembered."""
+        if text not in self._lines:
+            self._lines[text] = self(text).replace("\n", " ")
+        return self._lines[text]
 
     def drawn(self) -> set[str]:
         """The characters that fonts have to draw: those seen and not replaced, and printable ASCII."""

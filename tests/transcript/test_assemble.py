@@ -80,11 +80,13 @@ def test_an_export_that_was_killed_goes_on_to_the_same_bytes(
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
     drawn = volumes(tmp_path)
+    (tmp_path / "work" / "drawing-left").mkdir()
 
     export = export_trip(tmp_path, Steps(0))
 
     assert contents(export.folder) == uninterrupted
     assert len(export.pdfs) == -(-export.transcript.entries // VOLUME)
+    assert not list((tmp_path / "work").glob("drawing-*"))
     assert drawn.items() <= volumes(tmp_path).items(), "a finished volume was drawn again"
 
 
