@@ -10,7 +10,7 @@ import pytest
 
 import bridge.office
 from bridge import spreadsheet
-from bridge.administration import Administration
+from bridge.administration import BOOK_WORDS, Administration
 from bridge.commands import Answer, Asked
 from bridge.import_words import Importer
 from bridge.policy_file import load
@@ -361,3 +361,11 @@ async def test_the_template_comes_as_a_file(office: Office) -> None:
     assert spreadsheet.read(office.carrier.sent[0][2]) == Table(
         spreadsheet.read(spreadsheet.template("csv")).headings, [], []
     )
+
+
+async def test_the_guide_names_every_word(office: Office) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "administering.md").read_text("utf-8").replace("\\|", "|")
+
+    for name, word in office.words.items():
+        usages = BOOK_WORDS.values() if name == "book" else word.usage.split(" | ")
+        assert [usage for usage in usages if f"`{usage}`" not in guide] == []
