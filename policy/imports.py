@@ -8,6 +8,7 @@ good rows would leave it.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ Outcome = Literal["new", "change", "same", "skipped", "refused"]
 
 _FIELDS = tuple(column for column in COLUMNS if column not in ("identifier", "contact_books"))
 _BOOKS = "contact_books"
+_UNFIT = re.compile(r"[^a-z0-9_-]+")
 _EXCEL_DAYS = date(1899, 12, 30)
 """Day 0 of a spreadsheet's calendar."""
 
@@ -543,6 +545,8 @@ def _reason(column: str, text: str) -> Reason:
     cell = _quoted_cell(said)
     if column == "until" and cell.isdecimal() and 20_000 <= int(cell) <= 80_000:
         suggestion = f"the spreadsheet made a number of it: write {_EXCEL_DAYS + timedelta(days=int(cell))} as text"
+    if column == "identifier" and (slug := _UNFIT.sub(".", cell.lower()).strip(".")) not in ("", cell):
+        suggestion = f"write {slug}"
     if column == _BOOKS and "," in cell:
         suggestion = "put a semicolon between two books"
     if column == "mobile" and cell.isdecimal() and len(cell) >= 6:

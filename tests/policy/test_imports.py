@@ -135,7 +135,7 @@ def test_every_wrong_cell_is_named_with_its_column_and_what_may_have_been_meant(
     assert 'status: unknown status "actve" — did you mean "active"?' in rows[0]
     assert 'not "46234" — the spreadsheet made a number of it: write 2026-07-31 as text' in rows[0]
     assert 'mobile: "07700900001" is not a phone number' in rows[0]
-    assert 'identifier: "N New" is not an identifier' in rows[1]
+    assert 'identifier: "N New" is not an identifier: use a-z 0-9 - . _ only — write n.new' in rows[1]
     assert "mobile: " in rows[1]
     assert "write + and the country code" in rows[1]
     assert 'email: "not-an-address" is not an e-mail address' in rows[1]
