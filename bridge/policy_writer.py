@@ -110,7 +110,8 @@ class PolicyWriter:
         try:
             for name, data in contents.items():
                 target = (self.path.parent / name).resolve()
-                draft = target.with_name(f".{target.name}.{os.getpid()}")
+                draft = target.with_name(f".{target.name}.new")
+                draft.unlink(missing_ok=True)  # whoever left it was killed: the lock is ours
                 drafts.append((draft, target))
                 _write(draft, target, data)
             for draft, target in drafts:

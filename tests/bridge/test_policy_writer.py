@@ -225,6 +225,17 @@ def test_a_file_that_only_its_group_reads_is_not_replaced_by_one_that_the_group_
     assert "violin" in writer.path.read_text()
 
 
+def test_what_a_killed_program_left_half_written_is_in_nobodys_way(writer: PolicyWriter) -> None:
+    draft = writer.path.with_name(".policy.yaml.new")
+    draft.write_text("organisa")
+    files, _ = writer.read()
+
+    writer.write(files, edited(files, CreateBook("hill", "violin", "Violin")), author=ANN, summary="")
+
+    assert "violin" in writer.path.read_text()
+    assert not draft.exists()
+
+
 def test_nothing_changed_is_nothing_written(writer: PolicyWriter) -> None:
     files, _ = writer.read()
     before = writer.path.stat()
