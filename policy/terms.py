@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 
 from policy.decision import Objection
-from policy.model import Organisation, PersonId
+from policy.model import Moment, Organisation, PersonId, Policy, UserId
+from policy.rooms import stands_for
 
 
 def owed_file(policy: str) -> str:
@@ -30,6 +31,18 @@ def refusal_text(organisation: Organisation) -> str:
     link = organisation.terms.link if organisation.terms else ""
     where = f" Read them: {link} Then write" if link else " Write"
     return f"{organisation.name} has new terms.{where} “accept” to me, in our direct chat, to go on."
+
+
+def owed_objection(
+    policy: Policy, owing: frozenset[PersonId], home: str | None, sender: UserId, now: Moment
+) -> Objection | None:
+    """Why somebody may write nothing in a chat of that organisation, if the membership they act by owes an answer."""
+    if home not in policy.organisations:
+        return None
+    member = stands_for(policy, str(home), sender, now)
+    if member is None or member.id not in owing:
+        return None
+    return objection(policy.organisations[member.organisation])
 
 
 def objection(organisation: Organisation) -> Objection:
