@@ -133,11 +133,20 @@ def _leaves(attempt: Attempt) -> bool:
 
 def _by_the_unlisted(policy: Policy, unlisted: UnlistedAccounts, room: Room, attempt: Attempt) -> Verdict:
     """They have no part in our rooms; with `ignore` their own rooms are theirs, as long as no member is drawn in."""
+    if _answers_the_bot(room, attempt):
+        return Passes()
     if unlisted == "refuse" or _governed(room):
         return refused(UNLISTED)
     if attempt.type == "m.room.member" and attempt.state_key in policy.accounts:
         return refused(UNLISTED)
     return Passes()
+
+
+def _answers_the_bot(room: Room, attempt: Attempt) -> bool:
+    """Somebody invited proves an account by reading a code in the direct chat that the bot opens for it (INV-7)."""
+    enters = attempt.type == "m.room.member" and attempt.content.get("membership") == "join"
+    own = room.direct == attempt.sender == attempt.state_key
+    return enters and own and room.membership(attempt.sender) == "invite"
 
 
 def _governed(room: Room) -> bool:

@@ -32,6 +32,7 @@ from policy.decide import decide
 from policy.decision import Badge, Decision, Objection
 from policy.hot_reload import PolicyFile
 from policy.judge import (
+    REDACTION,
     UNLISTED,
     Held,
     Opens,
@@ -57,6 +58,8 @@ from policy.room import Attempt, Room, room_of, user_ids
 from policy.room_events import ENTRY, MAILED, PUBLISHED
 from policy.rooms import DRAFT, shown_name
 from policy.template import ROOM_VERSION
+from policy.terms import owed_objection
+from policy.terms_file import OwedFile
 
 if TYPE_CHECKING:
     from synapse.synapse_rust.types import Requester
@@ -130,6 +133,9 @@ class PolicyModule:
         self._file = PolicyFile(config.policy, prepare=self._prepared)
         self._file.load()
         self._file.watch()
+        self._owed = OwedFile(config.policy)
+        self._owed.load()
+        self._owed.watch()
         self._register()
 
     def _register(self) -> None:
@@ -228,8 +234,17 @@ class PolicyModule:
             raise _error(refused(_NOT_MADE))
         if self._let_in.covers(event.room_id, attempt):
             return _passed(event, with_profile(policy, room, attempt, now) if event.type == _MEMBER else Passes())
+        self._require_terms(policy, room, attempt, now)
         verdict = judge(policy, self._settings.unlisted_accounts, room, attempt, now)
         return await self._carry_out(event, room, attempt, verdict)
+
+    def _require_terms(self, policy: Policy, room: Room, attempt: Attempt, now: Moment) -> None:
+        """TRM-1: whoever owes an answer to new terms writes nothing but in the direct chat with the bot."""
+        owing = self._owed.people
+        if not owing or attempt.state_key is not None or room.direct is not None or attempt.type == REDACTION:
+            return
+        if objection := owed_objection(policy, owing, room.home, attempt.sender, now):
+            raise _error(refused(objection))
 
     def _beginning(self, policy: Policy, room: Room | None, attempt: Attempt, now: Moment) -> Passes | None:
         """What Synapse puts into a new room by itself: exactly what `on_create_room` made of the request, or none."""

@@ -29,6 +29,7 @@ ALSO = {
 EDGES = {
     "policy.synapse_module": {"synapse", "twisted", "logging", "pathlib", "time", "uuid"},
     "policy.module_refusals": {"synapse"},
+    "policy.terms_file": {"logging", "pathlib", "threading"},
     "policy.hot_reload": {"gc", "logging", "pathlib", "threading", "time"},
 }
 """Modules that touch the world, and what of it."""
