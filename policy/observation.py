@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from policy.decision import Badge
 from policy.model import UserId
 
 Presence = Literal["join", "invite", "leave", "ban", "knock"]
+INSIDE = ("join", "invite")
 RoomName = str
 """A room's id, `!opaque:server`."""
 
@@ -25,7 +26,7 @@ class Member:
     @property
     def inside(self) -> bool:
         """Joined or invited: counts to the limit (CHAT-3)."""
-        return self.presence in ("join", "invite")
+        return self.presence in INSIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,14 @@ class Room:
 
     def inside(self, bot: UserId) -> Iterator[UserId]:
         """Everybody joined or invited but the bot."""
-        return (user for user, member in self.members.items() if member.inside and user != bot)
+        return (user for user, member in self.members.items() if member.presence in INSIDE and user != bot)
 
     def former(self) -> Iterator[UserId]:
         """Everybody who was in it and is not."""
         return (user for user, member in self.members.items() if member.presence in ("leave", "ban"))
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What a person is called and which badge the avatar bears, globally or in one room."""
 
     name: str

@@ -34,7 +34,7 @@ from policy.action import (
     Withdraw,
 )
 from policy.model import Moment, Policy, UserId
-from policy.observation import Observation, Room, RoomName, Settings
+from policy.observation import Look, Observation, Room, RoomName, Settings
 from policy.reach import status
 from policy.reconcile import reconcile
 from policy.rooms import shown_name, stood_for
@@ -150,7 +150,11 @@ def waits(action: Action, held: Collection[Seat]) -> bool:
 
 def as_data(action: Action) -> dict[str, Any]:
     """The action as JSON has it: `{"do": "Remove", "room": ..., ...}`."""
-    return {"do": type(action).__name__, **asdict(action)}
+    return {"do": type(action).__name__, **{name: _plain(value) for name, value in asdict(action).items()}}
+
+
+def _plain(value: Any) -> Any:
+    return value._asdict() if isinstance(value, Look) else value
 
 
 def as_json(planned: Plan) -> dict[str, Any]:

@@ -6,7 +6,7 @@ homeserver after a change of the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from policy.action import (
     Accept,
@@ -27,10 +27,13 @@ from policy.model import Membership, Moment, Policy, UserId
 from policy.observation import Look, Member, Observation, Room, RoomName, Settings
 from policy.question import Enter
 from policy.reach import present, status
-from policy.rooms import chat_in_room, shown_badge, shown_name, stands_for, stood_for
-from policy.rules.company import counts_as_client, current_kind
+from policy.rooms import KINDS, chat_in_room, shown_badge, shown_name, stands_for, stood_for
+from policy.rules.company import counts_as_client, kind_of
 from policy.spaces import space_actions
 from policy.template import power_levels
+
+Inside = Mapping[UserId, Membership | None]
+"""Everybody in a room but the bot, with the membership they take part with."""
 
 
 def reconcile(policy: Policy, seen: Observation, now: Moment, settings: Settings) -> Iterator[Action]:
@@ -46,29 +49,29 @@ def chat_actions(policy: Policy, seen: Observation, room: Room, now: Moment, set
     """What one chat needs; a draft is its creator's own and needs nothing but its power levels."""
     if room.home not in policy.organisations or room.members.get(seen.bot, Member("leave")).presence != "join":
         return
+    inside = {user: stands_for(policy, room.home, user, now) for user in room.inside(seen.bot)}
     if room.draft:
-        yield from _power(policy, seen, room, now)
+        yield from _power(seen, room, inside)
         return
-    going = list(_departures(policy, seen, room, now))
+    going = list(_departures(policy, room, inside, now))
     yield from going
-    gone = {action.user for action in going}
-    staying = [user for user in room.inside(seen.bot) if user not in gone]
+    staying = inside if not going else _without(inside, {action.user for action in going})
     if settings.auto_join:
         yield from _acceptances(seen, room, staying)
-    yield from _kind(policy, seen, room, now)
-    yield from _power(policy, seen, room, now, without=gone)
-    yield from _looks(policy, seen, room, staying, now)
+    yield from _kind(policy, seen, room, inside, now)
+    yield from _power(seen, room, staying)
+    yield from _looks(policy, seen, room, staying)
 
 
-def _departures(policy: Policy, seen: Observation, room: Room, now: Moment) -> Iterator[Remove | Withdraw]:
+def _without(inside: Inside, gone: set[UserId]) -> Inside:
+    return {user: member for user, member in inside.items() if user not in gone}
+
+
+def _departures(policy: Policy, room: Room, inside: Inside, now: Moment) -> Iterator[Remove | Withdraw]:
     """Whoever may not be in the chat any more, with the reason."""
     home = room.home
-    inside = list(room.inside(seen.bot))
-    taking_part = {home}.union(
-        member.organisation for user in inside if (member := stands_for(policy, home, user, now)) is not None
-    )
-    for user in inside:
-        member = stands_for(policy, home, user, now)
+    taking_part = {home}.union(member.organisation for member in inside.values() if member is not None)
+    for user, member in inside.items():
         if member is None:
             yield _gone(policy, home, room.id, user, now)
         elif status(member, now) == "suspended":
@@ -91,17 +94,18 @@ def _gone(policy: Policy, home: str, room: RoomName, user: UserId, now: Moment) 
     return Remove(room, user, "EXT-13", text, waits=True)
 
 
-def _acceptances(seen: Observation, room: Room, staying: list[UserId]) -> Iterator[Accept]:
+def _acceptances(seen: Observation, room: Room, staying: Inside) -> Iterator[Accept]:
     for user in staying:
         if room.members[user].presence == "invite" and seen.local(user):
             yield Accept(room.id, user)
 
 
-def _kind(policy: Policy, seen: Observation, room: Room, now: Moment) -> Iterator[SetChat | ShowKind]:
+def _kind(policy: Policy, seen: Observation, room: Room, inside: Inside, now: Moment) -> Iterator[SetChat | ShowKind]:
     """EXT-12: who is in it makes a chat what it is, and everybody is told when it becomes external."""
-    chat = chat_in_room(policy, room.chat, room.inside(seen.bot), room.former(), now)
-    assert chat is not None  # noqa: S101 - the organisation is known
-    kind = current_kind(policy, chat)
+    people = [member or stood_for(policy, room.home, user, now) for user, member in inside.items()]
+    people += [stood_for(policy, room.home, user, now) for user in room.former()]
+    known = [member.id for member in people if member is not None]
+    kind = kind_of(policy, room.home, known, KINDS.get(str(room.chat.get("kind"))))
     if room.chat.get("kind") != kind:
         notice = "This chat is now external: staff of another organisation take part." if kind == "external" else ""
         yield SetChat(room.id, {**room.chat, "kind": kind}, notice)
@@ -109,32 +113,24 @@ def _kind(policy: Policy, seen: Observation, room: Room, now: Moment) -> Iterato
         yield ShowKind(room.id, kind)
 
 
-def _power(
-    policy: Policy, seen: Observation, room: Room, now: Moment, without: set[UserId] | frozenset[UserId] = frozenset()
-) -> Iterator[SetPower]:
-    home = room.home
-    staff = [user for user in room.inside(seen.bot) if user not in without and _is_staff(policy, home, user, now)]
+def _power(seen: Observation, room: Room, staying: Inside) -> Iterator[SetPower]:
+    staff = [user for user, member in staying.items() if member is not None and member.role == "staff"]
     levels = power_levels(seen.bot, staff)
     if room.power_levels != levels:
         yield SetPower(room.id, levels)
 
 
-def _is_staff(policy: Policy, home: str, user: UserId, now: Moment) -> bool:
-    member = stands_for(policy, home, user, now)
-    return member is not None and member.role == "staff"
-
-
-def _looks(policy: Policy, seen: Observation, room: Room, staying: list[UserId], now: Moment) -> Iterator[SetLook]:
+def _looks(policy: Policy, seen: Observation, room: Room, staying: Inside) -> Iterator[SetLook]:
     """Names and badges inside the chat; both are the policy's, and relative to the home organisation."""
-    home = room.home
-    for user in staying:
-        shown, member = room.members[user], stands_for(policy, home, user, now)
-        if member is None or shown.presence != "join" or not seen.local(user):
+    home, avatars = room.home, seen.avatars
+    for user, member in staying.items():
+        shown = room.members[user]
+        if member is None or shown.presence != "join":
             continue
-        look = Look(shown_name(policy, member, home), shown_badge(member, home))
-        picture = Look(member.name, look.badge)
-        if shown.name != look.name or shown.avatar != seen.avatars.get((user, picture)):
-            yield SetLook(room.id, user, look, picture)
+        name, badge = shown_name(policy, member, home), shown_badge(member, home)
+        picture = Look(member.name, badge)
+        if (shown.name != name or shown.avatar != avatars.get((user, picture))) and seen.local(user):
+            yield SetLook(room.id, user, Look(name, badge), picture)
 
 
 def withheld_actions(policy: Policy, seen: Observation, now: Moment) -> Iterator[Return | Release | Wait]:
@@ -167,12 +163,12 @@ def _return(
 def profile_actions(policy: Policy, seen: Observation, now: Moment) -> Iterator[SetProfile]:
     """Every account of ours is called what its first membership says."""
     for user, memberships in policy.accounts.items():
-        member = next((member for member in memberships if present(member, now)), None)
-        if member is None or not seen.local(user):
-            continue
-        look = Look(member.name, shown_badge(member, None))
-        if seen.profiles.get(user) != look:
-            yield SetProfile(user, look)
+        for member in memberships:
+            if present(member, now):
+                look = Look(member.name, shown_badge(member, None))
+                if seen.profiles.get(user) != look and seen.local(user):
+                    yield SetProfile(user, look)
+                break
 
 
 def next_change(policy: Policy, now: Moment) -> Moment | None:

@@ -31,7 +31,10 @@ def stands_for(policy: Policy, organisation: str, user: UserId, now: Moment) -> 
     Its membership of the home organisation if it has one that has not left, else its staff membership of an
     organisation of the network.
     """
-    lasting = [member for member in policy.accounts.get(user, ()) if status(member, now) != "left"]
+    memberships = policy.accounts.get(user, ())
+    if len(memberships) == 1 and memberships[0].organisation == organisation:
+        return memberships[0] if status(memberships[0], now) != "left" else None
+    lasting = [member for member in memberships if status(member, now) != "left"]
     for member in lasting:
         if member.organisation == organisation:
             return member
@@ -77,8 +80,8 @@ def chat_in_room(
         return None
 
     def people(users: Iterable[UserId]) -> tuple[PersonId, ...]:
-        members = (stood_for(policy, organisation, user, now) for user in users)
-        return tuple(dict.fromkeys(member.id for member in members if member is not None))
+        members = [stood_for(policy, organisation, user, now) for user in users]
+        return tuple(dict.fromkeys([member.id for member in members if member is not None]))
 
     author = stood_for(policy, organisation, creator, now) if creator else None
     return Chat(
