@@ -21,7 +21,7 @@ from policy.room import user_ids
 from policy.room_events import ENTRY, MAILED, POWER, PUBLISHED, SPACES, TITLES, objection_to
 from policy.rooms import CHAT, DIRECT, DRAFT, stands_for
 from policy.rules.person import actor_objections
-from policy.template import CLIENT_POWER, FIXED_STATE, STAFF_POWER, creation_power_levels, room_name
+from policy.template import CLIENT_POWER, FIXED_STATE, POLICY, STAFF_POWER, creation_power_levels, room_name
 
 Json = Mapping[str, Any]
 
@@ -79,10 +79,12 @@ def room_asked_for(
     *,
     now: Moment,
     room_version: str,
+    policy_server: Json | None = None,
 ) -> Making | Decision:
     """The room that this request becomes, or why it may not be made.
 
-    The creator needs a membership. With the bot alone it is their direct chat, with nobody an empty draft.
+    The creator needs a membership. With the bot alone it is their direct chat, with nobody an empty draft. A chat names
+    the `policy_server`, the content of m.room.policy, where there is one.
     """
     invited = user_ids(request.get("invite"))
     others = tuple(user for user in invited if user not in (bot, creator))
@@ -103,7 +105,10 @@ def room_asked_for(
         "draft": True,
         "staff_only": False,
     }
-    template = _room(request, creator, bot, room_version, {CHAT: chat, DRAFT: {"with": list(others)}})
+    marks: dict[str, Json] = {CHAT: chat, DRAFT: {"with": list(others)}}
+    if policy_server is not None:
+        marks[POLICY] = policy_server
+    template = _room(request, creator, bot, room_version, marks)
     name = {"name": room_name(_title(request))}
     return Making(
         creator,

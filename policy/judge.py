@@ -39,6 +39,10 @@ class Passes:
     content: Content | None = None
 
 
+RULES = "org.qwil.rules"
+"""Where a refusal on the wire carries the ids of the rules that object."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """The event may not stand, and why."""

@@ -21,6 +21,7 @@ MAILED = Objection(
     "INV-1", "People are invited by their organisation, not from a chat. Ask an administrator to invite this person."
 )
 OWN_MARKS = Objection("CHAT-9", "The marks of a chat are kept by the system; only the bot sets them.")
+POLICY_STAYS = Objection("EXT-2", "The policy of a chat cannot be switched off.")
 RECORD = Objection("REV-1", "Chats hold messages, a name and a topic; other settings are left to the system.")
 
 _NAMED = {
@@ -37,8 +38,8 @@ _NAMED = {
     "m.room.tombstone": Objection("REV-1", "A chat stays one room so that its record is whole; it cannot be replaced."),
     "m.room.canonical_alias": PUBLISHED,
     "m.room.aliases": PUBLISHED,
-    "m.room.policy": Objection("EXT-2", "The policy of a chat cannot be switched off."),
-    "org.matrix.msc4284.policy": Objection("EXT-2", "The policy of a chat cannot be switched off."),
+    "m.room.policy": POLICY_STAYS,
+    "org.matrix.msc4284.policy": POLICY_STAYS,
     "m.room.third_party_invite": MAILED,
     "m.room.avatar": Objection("CHAT-9", "The picture of a chat shows its kind and is set by the system."),
     "org.qwil.draft": Objection(

@@ -6,7 +6,8 @@ an application service that acts as a user. What passes them is judged by pure f
 wrong on the way refuses.
 
 Configuration: `policy` (path of the policy file), `bot` (Matrix ID), `unlisted_accounts` (`refuse` or `ignore`),
-`room_version`, `auto_join`. Runs alike in the main process and in every worker: each watches the file by itself.
+`room_version`, `auto_join`, `policy_key` (path of the key that other servers' events are signed with). Runs alike in
+the main process and in every worker: each watches the file by itself.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from policy.decision import Badge, Decision, Objection
 from policy.hot_reload import PolicyFile
 from policy.judge import (
     REDACTION,
+    RULES,
     UNLISTED,
     Held,
     Opens,
@@ -50,12 +52,13 @@ from policy.judge import (
 from policy.model import Membership, Moment, Policy, UserId
 from policy.module_refusals import PATH as REFUSALS
 from policy.module_refusals import RefusalsResource
+from policy.policy_server import PolicyServer
 from policy.profiles import badge_named, media_id
 from policy.question import Search
 from policy.reach import reach
 from policy.refusals import Refusals
 from policy.room import Attempt, Room, room_of, user_ids
-from policy.room_events import ENTRY, MAILED, PUBLISHED
+from policy.room_events import ENTRY, MAILED, POLICY_STAYS, PUBLISHED
 from policy.rooms import DRAFT, shown_name
 from policy.template import ROOM_VERSION
 from policy.terms import owed_objection
@@ -67,9 +70,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Answer = tuple[bool, dict[str, Any] | None]
-
-RULES = "org.qwil.rules"
-"""Where a refusal carries the ids of the rules that object."""
 
 _AT_ONCE = 5
 """So many are brought in before a draft's first message, so that it notifies them; the bridge brings the rest."""
@@ -101,9 +101,18 @@ class Settings:
     unlisted_accounts: UnlistedAccounts = "refuse"
     room_version: str = ROOM_VERSION
     auto_join: bool = True
+    policy_key: str | None = None
+    """Where the key of the policy server is or is made; beside the homeserver's signing key unless given."""
 
 
-_TYPES: dict[str, type] = {"policy": str, "bot": str, "unlisted_accounts": str, "room_version": str, "auto_join": bool}
+_TYPES: dict[str, type] = {
+    "policy": str,
+    "bot": str,
+    "unlisted_accounts": str,
+    "room_version": str,
+    "auto_join": bool,
+    "policy_key": str,
+}
 
 
 class PolicyModule:
@@ -130,6 +139,7 @@ class PolicyModule:
         self._badges: dict[tuple[UserId, str], Badge] = {}
         self._refuse_forced_encryption()
         self._refusals = Refusals(uuid.uuid4().hex[:12])
+        self._policy_server = PolicyServer(api, config.policy_key, self._judged_from_elsewhere)
         self._file = PolicyFile(config.policy, prepare=self._prepared)
         self._file.load()
         self._file.watch()
@@ -151,6 +161,7 @@ class PolicyModule:
             user_may_join_room=self.user_may_join_room,
         )
         self._api.register_web_resource(REFUSALS, RefusalsResource(self._api, self._settings.bot, self._refusals))
+        self._policy_server.register()
         # Synapse has no callback that could answer these with our own results or sentences.
         directory, profiles = self._hs.get_user_directory_handler(), self._hs.get_profile_handler()
         members = self._hs.get_room_member_handler()
@@ -190,7 +201,13 @@ class PolicyModule:
             return
         now = time.time()
         made = room_asked_for(
-            policy, request, user, self._settings.bot, now=now, room_version=self._settings.room_version
+            policy,
+            request,
+            user,
+            self._settings.bot,
+            now=now,
+            room_version=self._settings.room_version,
+            policy_server=self._policy_server.state,
         )
         if isinstance(made, Decision):
             raise _error(Refused(made.text, made.rules))
@@ -223,6 +240,8 @@ class PolicyModule:
             return await self._check(event, state)
 
     async def _check(self, event: EventBase, state: StateMap[EventBase]) -> Answer:
+        if event.sender == self._settings.bot and not self._policy_server.leaves_as_is(event):
+            raise _error(refused(POLICY_STAYS))
         if self._file.policy is None and event.sender == self._settings.bot:
             return True, None
         policy, now = self._policy(), time.time()
@@ -314,24 +333,26 @@ class PolicyModule:
         if self._api.is_mine(event.sender):
             return NOT_SPAM
         try:
-            return NOT_SPAM if await self._may_come_in(event) else Codes.FORBIDDEN
+            # What was signed or refused when its server asked is so when it arrives.
+            verdict = await self._policy_server.kept(event.event_id) or await self._judged_from_elsewhere(event)
+            return NOT_SPAM if isinstance(verdict, Passes) else Codes.FORBIDDEN
         except Exception:
             logger.exception("Could not decide on %s by %s, which is therefore refused", event.type, event.sender)
             return Codes.FORBIDDEN
 
-    async def _may_come_in(self, event: EventBase) -> bool:
+    async def _judged_from_elsewhere(self, event: EventBase) -> Passes | Refused:
         state = await self._api.get_room_state(event.room_id)
         if _CREATE not in state:
             # A room of another server: whether our people may be invited there is asked below.
-            return True
+            return Passes()
         room = room_of(state, self._settings.bot)
         if not self._api.is_mine(room.creator):
-            return True
+            return Passes()
         attempt = Attempt(event.type, UserId(event.sender), event.content, event.get_state_key())
         verdict = judge(self._policy(), self._settings.unlisted_accounts, room, attempt, time.time())
         if isinstance(verdict, Redacts):
-            verdict = may_redact(room, attempt, await self._redacted(event))
-        return isinstance(verdict, Passes)
+            return may_redact(room, attempt, await self._redacted(event))
+        return verdict if isinstance(verdict, Passes) else _refusal_in(verdict)
 
     async def federated_user_may_invite(self, event: EventBase) -> Any:
         """An invitation into a room of another server is for those whom its sender reaches."""
@@ -552,6 +573,11 @@ def _or_raise(verdict: Passes | Refused) -> Passes:
     if isinstance(verdict, Refused):
         raise _error(verdict)
     return verdict
+
+
+def _refusal_in(verdict: Refused | Held | Opens) -> Refused:
+    """What is left to be done here is not done for other servers: their people are in no drafts."""
+    return _FAULT if isinstance(verdict, Opens) else Refused(verdict.text, verdict.rules)
 
 
 def _error(refusal: Refused) -> SynapseError:

@@ -30,6 +30,9 @@ EDGES = {
     "policy.synapse_module": {"synapse", "twisted", "logging", "pathlib", "time", "uuid"},
     "policy.module_refusals": {"synapse"},
     "policy.terms_file": {"logging", "pathlib", "threading"},
+    "policy.policy_server": {
+        *("synapse", "twisted", "signedjson", "unpaddedbase64", "logging", "os", "pathlib", "tempfile", "time")
+    },
     "policy.hot_reload": {"gc", "logging", "pathlib", "threading", "time"},
 }
 """Modules that touch the world, and what of it."""
