@@ -13,6 +13,7 @@ from aiohttp import web
 from mautrix.api import Method, Path, SynapseAdminPath
 
 from bridge.administration import Administration
+from bridge.arrival.reception import Reception
 from bridge.attachments import Attachments
 from bridge.catch_up import CatchUp
 from bridge.chats import Chats
@@ -93,7 +94,17 @@ class Bridge:
             planner=self._planner,
         )
         office = Office(store=store, writer=PolicyWriter(config.policy))
-        importer = Importer(store=store, office=office, carrier=Attachments(config, homeserver, self._direct))
+        attachments = Attachments(config, homeserver, self._direct)
+        importer = Importer(store=store, office=office, carrier=attachments)
+        self._reception = Reception(
+            config=config,
+            source=self._source,
+            store=store,
+            homeserver=homeserver,
+            performer=self._performer,
+            direct=self._direct,
+        )
+        administration = Administration(office).words()
         self._commands = Commands(
             source=self._source,
             store=store,
@@ -104,8 +115,9 @@ class Bridge:
             more={
                 **why_words(self._source),
                 **plan_words(self._planner, self._performer, self._direct),
-                **Administration(office).words(),
+                **administration,
                 **importer.words(),
+                **self._reception.words(office, attachments, administration),
             },
         )
         self._receiver = Receiver(store, self.handle, hs_token=config.appservice.hs_token)
@@ -134,6 +146,7 @@ class Bridge:
                 tasks.create_task(self._catch_up.run())
                 tasks.create_task(self._source.watch(self._changed, self._broken))
                 tasks.create_task(self._keep_time())
+                tasks.create_task(self._reception.run())
                 tasks.create_task(self._refusals.run())
 
     async def handle(self, event: StoredEvent) -> None:
@@ -149,6 +162,7 @@ class Bridge:
         async with self._settling:
             await self._chats.settle_all()
             await self._notices.tell(self._source.policy)
+        self._reception.wake()
 
     async def _broken(self, mistakes: Mistakes) -> None:
         """Every system administrator of the last good policy is told."""
