@@ -243,18 +243,23 @@ def _table(rows: Iterator[tuple[int, list[str], Wrong]]) -> Table:
     headings = _headings(head)
     kept = [index for index, heading in enumerate(headings) if heading != REASON]
     wrong: Wrong = {}
+    whole = len(kept) == len(headings)
     table = Table([headings[index] for index in kept], [], [], wrong)
     for number, cells, notes in _filled(rows):
         if len(table.rows) == MOST_ROWS:
             raise Unreadable(SPLIT)
         if len(cells) != len(headings):
             _fit(cells, headings, number, wrong)
-        table.rows.append(cells if len(kept) == len(headings) else [cells[index] for index in kept])
+        table.rows.append(cells if whole else [cells[index] for index in kept])
         table.numbers.append(number)
-        for (_, index), sentence in notes.items():
-            if int(index) < len(headings):
-                wrong[number, headings[int(index)]] = sentence
+        if notes:
+            wrong.update(_noted(notes, headings))
     return table
+
+
+def _noted(notes: Wrong, headings: Sequence[str]) -> Wrong:
+    """What was noted of cells by their number, by the heading above them."""
+    return {(row, headings[int(i)]): sentence for (row, i), sentence in notes.items() if int(i) < len(headings)}
 
 
 def _headings(head: Sequence[str]) -> list[str]:

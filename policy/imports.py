@@ -234,7 +234,8 @@ class _Importing:
         people = self._enrolled(merged)
         self._judge_cells()
         self._judge_others(merged)
-        changes = [self._changes(index, people, merged) for index in range(len(self.ids))]
+        cells = zip(*(merged[heading] for heading in _FIELDS), strict=True)
+        changes = [self._changes(index, people, row) for index, row in enumerate(cells)]
         self._judge_rights(changes)
         self._judge_together(changes, people)
         verdicts = tuple(self._verdict(index, changes[index]) for index in range(len(self.ids)))
@@ -437,17 +438,16 @@ class _Importing:
     def _skipped(self, index: int) -> bool:
         return self.skip_existing and self.old[index] is not None
 
-    def _changes(
-        self, index: int, people: Mapping[PersonId, Membership], merged: dict[str, list[str]]
-    ) -> tuple[Change, ...]:
+    def _changes(self, index: int, people: Mapping[PersonId, Membership], cells: tuple[str, ...]) -> tuple[Change, ...]:
+        """What the row changes, good or not; its cells are those of the fields."""
         person, old = self.persons[index], self.old[index]
         new = people.get(person)
         if new is None or self._skipped(index):
             return ()
-        if old is None:
-            fields = [(heading, cell) for heading in _FIELDS if (cell := merged[heading][index])]
-            return (AddPerson(person, tuple(fields), tuple(sorted(new.books))),)
-        return tuple(_differences(old, new, {heading: merged[heading][index] for heading in _FIELDS}))
+        if old is not None:
+            return tuple(_differences(old, new, dict(zip(_FIELDS, cells, strict=True))))
+        fields = tuple(pair for pair in zip(_FIELDS, cells, strict=True) if pair[1])
+        return (AddPerson(person, fields, tuple(sorted(new.books))),)
 
     def _good(self, changes: Sequence[Sequence[Change]]) -> list[int]:
         """The rows that change something and are not refused."""
@@ -516,13 +516,12 @@ def _differences(old: Membership, new: Membership, cells: Mapping[str, str]) -> 
 
 
 def _in_words(old: Membership | None, changes: Sequence[Change]) -> str:
-    if old is None:
-        added = next((change for change in changes if isinstance(change, AddPerson)), None)
-        return f"in {', '.join(added.books)}" if added and added.books else ""
     words = []
     for change in changes:
+        if isinstance(change, AddPerson):
+            return f"in {', '.join(change.books)}" if change.books else ""
         if isinstance(change, SetField):
-            was = "" if change.field == "until" and old.until is None else str(getattr(old, change.field) or "")
+            was = str(getattr(old, change.field) or "")
             words.append(f"{change.field} {quoted(was)} becomes {quoted(change.value)}")
         elif isinstance(change, AddToBook):
             words.append(f"into {change.book}")
