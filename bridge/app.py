@@ -15,9 +15,9 @@ from mautrix.api import Method, Path, SynapseAdminPath
 from bridge.administration import Administration
 from bridge.arrival.reception import Reception
 from bridge.attachments import Attachments
+from bridge.audit import PolicyLog
 from bridge.catch_up import CatchUp
 from bridge.chats import Chats
-from bridge.audit import PolicyLog
 from bridge.commands import Commands
 from bridge.config import Config
 from bridge.direct import Direct
@@ -162,6 +162,7 @@ class Bridge:
         async with self._settling:
             await self._chats.settle_all()
             await self._notices.tell(self._source.policy)
+        await self._planner.settle_profiles(self._performer)
         self._reception.wake()
 
     async def _broken(self, mistakes: Mistakes) -> None:

@@ -24,13 +24,16 @@ from policy.observation import Room, RoomName, Settings
 from policy.question import Add
 from policy.reach import status
 from policy.reconcile import chat_actions
-from policy.rooms import DRAFT, chat_in_room, stands_for, stood_for
+from policy.rooms import CHAT, DRAFT, chat_in_room, stands_for, stood_for
 from policy.rules.company import current_kind
 from policy.spaces import external_space_actions
 from policy.words import is_command
 
 NO_MESSAGE = frozenset({"m.room.redaction", "m.reaction"})
 """Message-like events that do not begin a chat."""
+
+NEWS = 86_400.0
+"""Seconds after which an event is history, which nobody is told of."""
 
 log = logging.getLogger("qwil.chats")
 
@@ -102,9 +105,9 @@ class Chats:
             log.warning("The bot could not answer the invitation to %s: %s", event.room_id, refusal)
 
     def _begins(self, event: StoredEvent, room: Room) -> bool:
-        """CHAT-1: is it the first message of a draft?"""
+        """CHAT-1: is it the first message of a draft? After a crash in between somebody may still be held."""
         return (
-            room.draft
+            (room.draft or bool(room.held))
             and event.state_key is None
             and event.sender == room.creator
             and event.type not in NO_MESSAGE
@@ -112,20 +115,26 @@ class Chats:
         )
 
     async def _begin(self, room: Room, event: StoredEvent) -> None:
-        """Bring in everybody held whom the module has not, make the chat active, tell the creator who was refused."""
+        """Make the chat active, bring in everybody held whom the module has not, tell the creator who was refused.
+
+        In this order: nobody in the chat shall read who was named; an invitation into a draft is only noted; and those
+        held are forgotten last, so that a crash in between lets the same event finish it.
+        """
+        for named in await self._drafts(room.id):
+            await self._performer.redact(room.id, named)
+        await self._performer.set_state(room.id, CHAT, {**room.chat, "draft": False, "kind": self._kind(room)})
         late = 0
         for user in room.held:
-            if user in set(room.inside(self._observer.bot)):
+            now = self._observer.room(room.id) or room
+            if user in set(now.inside(self._observer.bot)):
                 continue
-            decision = self._judge(room, user)
+            decision = self._judge(now, user)
             if decision.allowed:
-                late += await self._bring_in(room, user)
+                late += await self._bring_in(now, user)
             else:
                 text = f"{user} did not join “{room.name}”. {decision.text}"
                 await self._direct.tell(room.creator, text, about=f"{event.event_id} {user}")
-            room = self._observer.room(room.id) or room
-        active = {**room.chat, "draft": False, "kind": self._kind(room)}
-        await self._performer.begin(room.id, active, await self._drafts(room.id))
+        await self._performer.set_state(room.id, DRAFT, {})
         if late:
             await self._performer.say_in(room.id, f"“{room.name}” has begun.", about=f"begun {event.event_id}")
         await self.settle(room.id)
@@ -172,9 +181,10 @@ class Chats:
 
     async def _tell_emptied(self, event: StoredEvent, room: Room) -> None:
         """When all staff or all people have left, the home organisation keeps the record and its admins are told."""
-        if event.type != "m.room.member" or event.content.get("membership") not in ("leave", "ban") or room.draft:
-            return
         policy, now = self._source.policy, self._clock()
+        left_now = event.type == "m.room.member" and event.content.get("membership") in ("leave", "ban")
+        if not left_now or room.draft or now - event.origin_server_ts / 1000 > NEWS:
+            return
         members = [stands_for(policy, room.home, user, now) for user in room.inside(self._observer.bot)]
         if any(member is not None and member.role == "staff" for member in members):
             return

@@ -23,11 +23,17 @@ from policy.decide import decide
 from policy.decision import Decision
 from policy.model import DEFAULT_TITLE, Membership, Moment, Policy, UserId
 from policy.naming import people_named, tokens
-from policy.observation import Room
+from policy.observation import Room, RoomName
 from policy.question import BarClients, Chat, Leave, Remove, Rename, Search
 from policy.reach import see, status
 from policy.rooms import chat_in_room, shown_badge, shown_name, stands_for, stood_for
 from policy.words import command_word
+
+LATEST = 3600.0
+"""Seconds after which a command is not carried out any more."""
+
+FORGOTTEN = 86_400.0
+"""Seconds after which it is not answered either."""
 
 LONGEST_LIST = 200
 """Lines in one answer; a longer list is cut with a sentence that says so."""
@@ -130,14 +136,31 @@ class Commands:
         if not active:
             await self._explain_inaction(event, memberships, now)
             return
+        age = now - event.origin_server_ts / 1000
+        if age > LATEST:
+            await self._explain_lateness(event, word, age)
+            return
         asked = Asked(event, event.sender, active, policy, now, rest, room)
-        await self._direct.tell(event.sender, await self._answer(word, asked), about=event.event_id)
+        await self._reply(event, await self._answer(word, asked))
+
+    async def _reply(self, event: StoredEvent, text: str) -> None:
+        """In the direct chat it was written in, else in the first one."""
+        await self._direct.tell(event.sender, text, about=event.event_id, room=self._direct_room(event))
+
+    def _direct_room(self, event: StoredEvent) -> RoomName | None:
+        room = self._observer.room(event.room_id)
+        return room.id if room is not None and room.direct == event.sender else None
+
+    async def _explain_lateness(self, event: StoredEvent, word: str, age: float) -> None:
+        """What was written while the bridge was away may be wanted no more; old history is not answered at all."""
+        if age < FORGOTTEN:
+            await self._reply(event, f"I was away when you wrote “{word}”. Write it again if you still want it.")
 
     async def _explain_inaction(self, event: StoredEvent, memberships: Sequence[Membership], now: Moment) -> None:
         """Somebody suspended learns why nothing happens; whoever is in no organisation is not answered."""
         for member in memberships[:1]:
             text = decide(self._source.policy, Search(member.id, "me"), now).text
-            await self._direct.tell(event.sender, text, about=event.event_id)
+            await self._reply(event, text)
 
     def _said(self, event: StoredEvent) -> tuple[str, str, Room | None] | None:
         """The word, the rest, and the chat it is about."""

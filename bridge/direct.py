@@ -30,10 +30,15 @@ class Direct:
         self._clock = clock
         self._opening = asyncio.Lock()
 
-    async def tell(self, user: UserId, text: str, *, about: str, quiet: bool = False) -> None:
-        """Say something to one person, once for each occasion; who has no account yet is told nothing."""
+    async def tell(
+        self, user: UserId, text: str, *, about: str, quiet: bool = False, room: RoomName | None = None
+    ) -> None:
+        """Say something to one person, once for each occasion; who has no account yet is told nothing.
+
+        `room` is one of the person's direct chats where that matters.
+        """
         try:
-            await self._performer.say_in(await self.room(user), text, about=about, quiet=quiet)
+            await self._performer.say_in(room or await self.room(user), text, about=about, quiet=quiet)
         except Refused as refusal:
             log.warning("%s could not be told “%s”: %s", user, text, refusal)
 

@@ -6,6 +6,7 @@ once, so that nobody does it again before the homeserver's own event comes back.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import html
 import logging
@@ -40,11 +41,13 @@ from policy.action import (
 from policy.decision import Kind
 from policy.model import UserId
 from policy.observation import Look, RoomName
-from policy.rooms import CHAT, DIRECT, DRAFT, SPACE, badge_file
+from policy.rooms import CHAT, DIRECT, SPACE, badge_file
 from policy.template import BOT_POWER, FIXED_STATE, ROOM_VERSION
 
 ARCHIVED = "m.lowpriority"
 FLAGGED = "m.favourite"
+
+PROFILES_AT_ONCE = 6
 
 log = logging.getLogger("qwil.perform")
 
@@ -58,15 +61,29 @@ class Performer:
         self._bot = observer.bot
 
     async def all(self, actions: Iterable[Action]) -> list[tuple[Action, Refused]]:
-        """Do everything, one failed action never stopping the rest; those that failed with the reason."""
-        failed = []
-        for action in actions:
-            try:
-                await self.do(action)
-            except Refused as refusal:
-                log.warning("%s was refused: %s", action, refusal)
-                failed.append((action, refusal))
-        return failed
+        """Do everything, one failed action never stopping the rest; those that failed with the reason.
+
+        In the order given, but for profiles, which concern nobody else and are set several at a time.
+        """
+        todo = list(actions)
+        profiles = [action for action in todo if isinstance(action, SetProfile)]
+        failed = [await self._tried(action) for action in todo if not isinstance(action, SetProfile)]
+        turns = asyncio.Semaphore(PROFILES_AT_ONCE)
+
+        async def in_turn(action: Action) -> tuple[Action, Refused] | None:
+            async with turns:
+                return await self._tried(action)
+
+        failed += await asyncio.gather(*map(in_turn, profiles))
+        return [failure for failure in failed if failure is not None]
+
+    async def _tried(self, action: Action) -> tuple[Action, Refused] | None:
+        try:
+            await self.do(action)
+        except Refused as refusal:
+            log.warning("%s was refused: %s", action, refusal)
+            return action, refusal
+        return None
 
     async def do(self, action: Action) -> None:  # noqa: C901 - one case an action, closed by assert_never
         """Do one action; raises `Refused`."""
@@ -188,16 +205,6 @@ class Performer:
         """Set or clear a person's own mark on a chat."""
         path = Path.v3.user[user].rooms[room].tags[tag]
         await self._homeserver.ask(Method.PUT if on else Method.DELETE, path, {}, user=user)
-
-    async def begin(self, room: RoomName, content: Mapping[str, Any], drafts: Iterable[str]) -> None:
-        """Make a draft an active chat; `drafts` are the events that named who waited, which nobody may read there.
-
-        They are redacted before the state is emptied: the homeserver shows an event's predecessor beside it.
-        """
-        for event in drafts:
-            await self.redact(room, event)
-        await self.set_state(room, DRAFT, {})
-        await self.set_state(room, CHAT, content)
 
     async def redact(self, room: RoomName, event: str) -> None:
         """Take the content out of an event of the bot's own making."""

@@ -29,13 +29,14 @@ from bridge.perform import Performer
 from bridge.policy_file import PolicySource, load
 from bridge.receive import Receiver
 from bridge.store import Store, StoredEvent
-from policy.action import Action, Remove, Withdraw
+from policy.action import Action, Remove, SetProfile, Withdraw
 from policy.ask import Outcome, run_tests
 from policy.differences import Difference, differences, fingerprint
 from policy.mistake import Mistake
 from policy.model import Moment, Policy, UserId
 from policy.observation import Settings
 from policy.plan import Plan, Seat, as_json, lines, plan, waits
+from policy.reconcile import profile_actions
 
 APPLY = "/_qwil/v1/apply"
 WAITING = "waiting:"
@@ -155,9 +156,13 @@ class Planner:
         planned = self.plan()
         await self._remember(self._held)
         await self._tell_waiting(planned, direct)
-        own = [step.action for step in planned.steps if not step.waits]
+        own = [step.action for step in planned.steps if not step.waits and not isinstance(step.action, SetProfile)]
         await performer.all(own)
         return [*own, *planned.full]
+
+    async def settle_profiles(self, performer: Performer) -> None:
+        """Give everybody name and badge: no room is touched, so nobody has to wait for it."""
+        await performer.all(profile_actions(self._source.policy, self._observer.seen(), self._clock()))
 
     async def apply(
         self,

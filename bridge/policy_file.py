@@ -38,6 +38,11 @@ class PolicySource:
         """The last good one; nobody is in it while there was none."""
         return self._file.policy or Policy()
 
+    @property
+    def digest(self) -> str:
+        """What the policy in force was read from, as the module says it too."""
+        return self._file.digest
+
     def load(self) -> None:
         """Read it for the first time."""
         self._file.load()

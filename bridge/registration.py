@@ -20,7 +20,7 @@ id: {id}
 url: {url}
 as_token: {as_token}
 hs_token: {hs_token}
-# Not the bot: the homeserver lets the account named here follow no rooms (/sync), and the bot has to see what it missed.
+# Not the bot: the account named here cannot follow rooms (/sync), and the bot has to see what it missed.
 sender_localpart: {sender}
 # The bridge acts as its bot and, where a person asked it to, as that person: no name is reserved for it.
 namespaces:

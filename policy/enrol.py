@@ -114,6 +114,8 @@ def enrol(
     for start in range(0, sheet.count, STEP):
         reader.read(start, min(start + STEP, sheet.count))
         yield
+    # Its readers are bound methods: a cycle that would keep the last good policy in memory after the next.
+    vars(reader).clear()
     return enrolled
 
 

@@ -7,6 +7,7 @@ that the program it runs in can serve people meanwhile. Nothing here knows Synap
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -28,6 +29,9 @@ EVERY = 0.5
 """Seconds between two looks at the files."""
 
 _WORK = 0.0015
+_MANY = 10_000
+"""Objects made since the last collection, from which on they are set aside."""
+
 _PAUSE = 0.001
 """Seconds in which others run after so much work."""
 
@@ -68,6 +72,9 @@ class PolicyFile:
         logger.disabled = False
         self.path = path
         self.policy: Policy | None = None
+        self.digest = ""
+        """SHA-256, in hexadecimal, of everything the policy in force was read from; empty while there is none."""
+        self._reading = hashlib.sha256()
         self.searchable: Policy | None = None
         self._prepare = prepare
         self._told = told
@@ -107,7 +114,7 @@ class PolicyFile:
         loaded = self._read(pause)
         before = self.searchable
         if loaded.policy is not None:
-            self.policy = loaded.policy
+            self.policy, self.digest = loaded.policy, self._reading.hexdigest()
         _log(self.path, loaded, kept=self.policy is not None)
         self._told(loaded)
         if loaded.policy is not None:
@@ -122,6 +129,7 @@ class PolicyFile:
         except OSError as error:
             mistake = Mistake(Place(self.path.name, 1, 1), f"the file cannot be read: {error.strerror}")
             return Loaded(None, (mistake,))
+        self._reading = hashlib.sha256(text)
         parsed = self._run(parse_steps(text, self._beside, name=self.path.name, before=self.policy), pause)
         if not isinstance(parsed, Policy):
             return Loaded(None, parsed)
@@ -132,7 +140,9 @@ class PolicyFile:
         """The contents of a spreadsheet beside the file, watched from now on, also while it is missing."""
         path = self.path.parent / name
         self._stamps[path] = _stamp(path)
-        return path.read_bytes()
+        content = path.read_bytes()
+        self._reading.update(content)
+        return content
 
     def _run(self, steps: Generator[None, None, T], pause: float) -> T:
         rested = perf_counter()
@@ -143,6 +153,7 @@ class PolicyFile:
                 result: T = end.value
                 return result
             if pause and perf_counter() - rested > _WORK:
+                _spare_the_collector()
                 self._end.wait(pause)
                 rested = perf_counter()
 
@@ -155,9 +166,17 @@ class PolicyFile:
         # Held one by one, they outlive what holds them together, and go in their turn.
         pieces = [*_parts(_parts(old.memo.values())), *old.people.values()]
         del old
+        gc.freeze()
         while pieces:
             del pieces[-_PIECES:]
             self._end.wait(pause)
+
+
+def _spare_the_collector() -> None:
+    """Synapse collects garbage about once a second, and would walk through all that has been made of a large file."""
+    if gc.get_count()[0] > _MANY:
+        gc.collect(0)
+        gc.freeze()
 
 
 def _parts(wholes: Iterable[object]) -> list[object]:

@@ -96,6 +96,8 @@ _NO_CHAT = Objection(
     "DIR-4", "The organisation of this chat is not in the policy any more. You can only leave the chat."
 )
 _NOTICES = Objection("BUT-1", "Nobody writes here; it only gathers chats and people.")
+_NAMES_ARE_GIVEN = Objection("USR-5", "Names are given by your organisation; ask its office to change yours.")
+_BADGES_ARE_GIVEN = Objection("EXT-8", "Pictures show who is staff, client or external, and are set by the system.")
 _KIND_STAYS = Objection("EXT-12", "The kind of a chat never goes back, nor does it become a draft again.")
 _TEMPLATE = Objection("PART-7", "The powers in a room are those its template gives, whoever sets them.")
 
@@ -236,7 +238,7 @@ def _join(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:
         return refused(ENTRY)
     before = room.membership(attempt.sender)
     if before == "join":
-        return with_profile(policy, room, attempt, now)
+        return _renamed(policy, room, attempt, now)
     if before != "invite":
         return refused(_NO_LONGER_IN if attempt.sender in room.members else _NOT_INVITED)
     inviter = room.members[attempt.sender].sender
@@ -244,6 +246,22 @@ def _join(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:
         return refused(objection)
     decision = _entered(policy, room, attempt.sender, inviter, now) if room.chat is not None else Decision(True)
     return with_profile(policy, room, attempt, now) if decision.allowed else _so(decision)
+
+
+def _renamed(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:
+    """A member event of somebody inside: another name is refused, and so is a picture that is none of the bot's.
+
+    The plain name comes from the profile when the bot has changed it, and is made the one that is right for the room.
+    """
+    passes = with_profile(policy, room, attempt, now)
+    content, right = attempt.content, passes.content or attempt.content
+    before = room.members[attempt.sender].content
+    plain = {member.name for member in policy.accounts.get(attempt.sender, ())}
+    if content.get("displayname") not in {None, right.get("displayname"), before.get("displayname"), *plain}:
+        return refused(_NAMES_ARE_GIVEN)
+    if attempt.badge is None and content.get("avatar_url") not in (None, "", before.get("avatar_url")):
+        return refused(_BADGES_ARE_GIVEN)
+    return passes
 
 
 def _entry_objection(room: Room, user: UserId, inviter: UserId) -> Objection | None:

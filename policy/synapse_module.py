@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from synapse.module_api.errors import ConfigError
 from synapse.types import JsonDict, StateMap, UserID
 from twisted.internet.defer import CancelledError
 
+from policy.archive import ARCHIVED, EVERY, Archive
 from policy.creation import Making, room_asked_for, spanning_steps
 from policy.decide import decide
 from policy.decision import Badge, Decision, Objection
@@ -52,10 +53,11 @@ from policy.judge import (
 from policy.model import Membership, Moment, Policy, UserId
 from policy.module_refusals import PATH as REFUSALS
 from policy.module_refusals import RefusalsResource
+from policy.module_status import PATH, StatusResource
 from policy.policy_server import PolicyServer
 from policy.profiles import badge_named, media_id
 from policy.question import Search
-from policy.reach import reach
+from policy.reach import reach, with_several
 from policy.refusals import Refusals
 from policy.room import Attempt, Room, room_of, user_ids
 from policy.room_events import ENTRY, MAILED, POLICY_STAYS, PUBLISHED
@@ -63,6 +65,7 @@ from policy.rooms import DRAFT, shown_name
 from policy.template import ROOM_VERSION
 from policy.terms import owed_objection
 from policy.terms_file import OwedFile
+from policy.words import is_command
 
 if TYPE_CHECKING:
     from synapse.synapse_rust.types import Requester
@@ -137,6 +140,7 @@ class PolicyModule:
         self._makings: dict[UserId, list[tuple[float, Making]]] = {}
         self._let_in = LetIn()
         self._badges: dict[tuple[UserId, str], Badge] = {}
+        self._archive = Archive(self._archived, self._take_out_of_archive)
         self._refuse_forced_encryption()
         self._refusals = Refusals(uuid.uuid4().hex[:12])
         self._policy_server = PolicyServer(api, config.policy_key, self._judged_from_elsewhere)
@@ -160,6 +164,9 @@ class PolicyModule:
             federated_user_may_invite=self.federated_user_may_invite,
             user_may_join_room=self.user_may_join_room,
         )
+        self._api.looping_background_call(self._archive.take_out, EVERY * 1000, run_on_all_instances=True)
+        status = StatusResource(self._api, self._settings.bot, self._file)
+        self._api.register_web_resource(PATH, status)
         self._api.register_web_resource(REFUSALS, RefusalsResource(self._api, self._settings.bot, self._refusals))
         self._policy_server.register()
         # Synapse has no callback that could answer these with our own results or sentences.
@@ -171,6 +178,7 @@ class PolicyModule:
         self._mail_without_us, members.do_3pid_invite = members.do_3pid_invite, self.do_3pid_invite
 
     def _prepared(self, policy: Policy) -> Iterator[None]:
+        with_several(policy)
         return spanning_steps(policy, self._server)
 
     def _refuse_forced_encryption(self) -> None:
@@ -253,17 +261,17 @@ class PolicyModule:
             raise _error(refused(_NOT_MADE))
         if self._let_in.covers(event.room_id, attempt):
             return _passed(event, with_profile(policy, room, attempt, now) if event.type == _MEMBER else Passes())
-        self._require_terms(policy, room, attempt, now)
+        if objection := self._terms_owed(policy, room, attempt, now):
+            raise _error(refused(objection))
         verdict = judge(policy, self._settings.unlisted_accounts, room, attempt, now)
         return await self._carry_out(event, room, attempt, verdict)
 
-    def _require_terms(self, policy: Policy, room: Room, attempt: Attempt, now: Moment) -> None:
+    def _terms_owed(self, policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Objection | None:
         """TRM-1: whoever owes an answer to new terms writes nothing but in the direct chat with the bot."""
         owing = self._owed.people
         if not owing or attempt.state_key is not None or room.direct is not None or attempt.type == REDACTION:
-            return
-        if objection := owed_objection(policy, owing, room.home, attempt.sender, now):
-            raise _error(refused(objection))
+            return None
+        return owed_objection(policy, owing, room.home, attempt.sender, now)
 
     def _beginning(self, policy: Policy, room: Room | None, attempt: Attempt, now: Moment) -> Passes | None:
         """What Synapse puts into a new room by itself: exactly what `on_create_room` made of the request, or none."""
@@ -305,6 +313,8 @@ class PolicyModule:
         match verdict:
             case Passes():
                 self._made(room, attempt)
+                if event.type == "m.room.message" and event.sender != room.bot and not is_command(event.content):
+                    self._archive.written_in(event.room_id)
                 # What another server sends is signed by it: taken as it is or not at all.
                 return _passed(event, verdict if self._api.is_mine(event.sender) else Passes())
             case Refused():
@@ -318,6 +328,20 @@ class PolicyModule:
                 return _passed(event, Passes(event.content))
             case Redacts():
                 return _passed(event, _or_raise(may_redact(room, attempt, await self._redacted(event))))
+
+    async def _archived(self, rooms: Collection[str]) -> list[tuple[UserId, str]]:
+        found = await self._store.db_pool.simple_select_many_batch(
+            table="room_tags",
+            column="room_id",
+            iterable=rooms,
+            keyvalues={"tag": ARCHIVED},
+            retcols=("user_id", "room_id"),
+            desc="qwil_archived",
+        )
+        return [(UserId(user), room) for user, room in found]
+
+    async def _take_out_of_archive(self, user: UserId, room: str) -> None:
+        await self._hs.get_account_data_handler().remove_tag_from_room(user, room, ARCHIVED)
 
     async def _redacted(self, event: EventBase) -> Attempt | None:
         target = event.redacts
@@ -341,6 +365,13 @@ class PolicyModule:
             return Codes.FORBIDDEN
 
     async def _judged_from_elsewhere(self, event: EventBase) -> Passes | Refused:
+        verdict = await self._verdict_from_elsewhere(event)
+        if isinstance(verdict, Refused):
+            what = f"{event.type} by {event.sender} in {event.room_id}"
+            self._refusals.note(what, verdict.rules, verdict.text, time.time())
+        return verdict
+
+    async def _verdict_from_elsewhere(self, event: EventBase) -> Passes | Refused:
         state = await self._api.get_room_state(event.room_id)
         if _CREATE not in state:
             # A room of another server: whether our people may be invited there is asked below.
@@ -348,8 +379,11 @@ class PolicyModule:
         room = room_of(state, self._settings.bot)
         if not self._api.is_mine(room.creator):
             return Passes()
+        policy, now = self._policy(), time.time()
         attempt = Attempt(event.type, UserId(event.sender), event.content, event.get_state_key())
-        verdict = judge(self._policy(), self._settings.unlisted_accounts, room, attempt, time.time())
+        if objection := self._terms_owed(policy, room, attempt, now):
+            return refused(objection)
+        verdict = judge(policy, self._settings.unlisted_accounts, room, attempt, now)
         if isinstance(verdict, Redacts):
             return may_redact(room, attempt, await self._redacted(event))
         return verdict if isinstance(verdict, Passes) else _refusal_in(verdict)

@@ -29,11 +29,12 @@ ALSO = {
 EDGES = {
     "policy.synapse_module": {"synapse", "twisted", "logging", "pathlib", "time", "uuid"},
     "policy.module_refusals": {"synapse"},
-    "policy.terms_file": {"logging", "pathlib", "threading"},
+    "policy.module_status": {"synapse"},
     "policy.policy_server": {
         *("synapse", "twisted", "signedjson", "unpaddedbase64", "logging", "os", "pathlib", "tempfile", "time")
     },
-    "policy.hot_reload": {"gc", "logging", "pathlib", "threading", "time"},
+    "policy.terms_file": {"logging", "pathlib", "threading"},
+    "policy.hot_reload": {"gc", "hashlib", "logging", "pathlib", "threading", "time"},
 }
 """Modules that touch the world, and what of it."""
 

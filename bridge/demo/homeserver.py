@@ -27,6 +27,7 @@ from bridge.demo.secrets import secrets_in
 
 _LOG_YAML = """\
 version: 1
+disable_existing_loggers: false
 formatters: {line: {format: "%(asctime)s %(levelname)s %(name)s: %(message)s"}}
 handlers: {stream: {class: logging.StreamHandler, formatter: line}}
 root: {level: INFO, handlers: [stream]}

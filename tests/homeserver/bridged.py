@@ -103,9 +103,18 @@ class Bridged:
 
 @asynccontextmanager
 async def bridged(
-    folder: Path, policy: str, people: list[str], database: str = "sqlite:qwil.db"
+    folder: Path,
+    policy: str,
+    people: list[str],
+    database: str = "sqlite:qwil.db",
+    *,
+    module: bool = True,
+    more: str = "",
 ) -> AsyncIterator[Bridged]:
-    """A homeserver with these accounts, the module with that policy, and the bridge on that database."""
+    """A homeserver with these accounts, the module with that policy, and the bridge on that database.
+
+    `more` is further configuration of the bridge.
+    """
     homeserver_port, port = free_port(), free_port()
     tokens = registration.fresh_tokens()
     file = folder / "config.yaml"
@@ -117,18 +126,18 @@ async def bridged(
         as_token=tokens.as_token,
         hs_token=tokens.hs_token,
     )
-    file.write_text(text)
+    file.write_text(text + more)
     settings = config.load(file)
     (folder / "registration.yaml").write_text(registration.registration_text(settings, tokens))
     settings.policy.write_text(policy)
-    module = {"policy": str(settings.policy), "bot": BOT}
+    enforcing = {"policy": str(settings.policy), "bot": BOT} if module else None
     async with (
         aiohttp.ClientSession() as http,
         Homeserver(
             folder / "homeserver",
             server_name=SERVER_NAME,
             port=homeserver_port,
-            module=module,
+            module=enforcing,
             app_services=[folder / "registration.yaml"],
         ) as homeserver,
     ):

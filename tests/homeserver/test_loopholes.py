@@ -105,17 +105,27 @@ async def test_nobody_writes_encrypted_messages(people: People, room: str, who: 
 
 
 @WHO
-async def test_a_name_of_ones_own_in_a_room_gives_way_to_the_policys(people: People, room: str, who: str) -> None:
+async def test_nobody_has_a_name_or_a_picture_of_their_own_in_a_room(people: People, room: str, who: str) -> None:
     client = people[who]
-    own = {"membership": "join", "displayname": "The CEO", "avatar_url": "mxc://qwil.test/mine", "org.extra": 1}
+    name = {"membership": "join", "displayname": "The CEO"}
+    picture = {"membership": "join", "avatar_url": "mxc://qwil.test/mine"}
 
-    await client.set_state(room, "m.room.member", own, client.user_id)
+    renamed = await client.request("PUT", f"rooms/{quote(room)}/state/m.room.member/{quote(client.user_id)}", name)
+    pictured = await client.request("PUT", f"rooms/{quote(room)}/state/m.room.member/{quote(client.user_id)}", picture)
 
+    seen(renamed, "USR-5")
+    seen(pictured, "EXT-8")
     names = {"chan": "Pat Chan", "head": "Helen Head"}
-    assert await client.state(room, "m.room.member", client.user_id) == {
-        "membership": "join",
-        "displayname": names[who],
-    }
+    assert (await client.state(room, "m.room.member", client.user_id))["displayname"] == names[who]
+
+
+@WHO
+async def test_whatever_else_a_member_event_carries_is_left_out(people: People, room: str, who: str) -> None:
+    client = people[who]
+
+    await client.set_state(room, "m.room.member", {"membership": "join", "org.extra": 1}, client.user_id)
+
+    assert "org.extra" not in await client.state(room, "m.room.member", client.user_id)
 
 
 @WHO

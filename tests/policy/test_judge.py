@@ -176,10 +176,18 @@ def test_marks_that_are_broken_refuse(policy: Policy, marks: Mapping[str, Any]) 
 
 def test_the_name_a_member_event_carries_is_the_policys(policy: Policy) -> None:
     room = chat(HEAD, BEN, kind="external")
-    asked = member(BEN, BEN, "join", displayname="Boss", avatar_url="mxc://hs/own", reason="new job", extra=1)
+    plain = member(BEN, BEN, "join", displayname="Ben", reason="new job", extra=1)
+    boss = member(BEN, BEN, "join", displayname="Boss")
+    portrait = member(BEN, BEN, "join", displayname="Ben", avatar_url="mxc://hs/own")
 
-    assert verdict(policy, room, asked) == Passes(
+    assert verdict(policy, room, plain) == Passes(
         {"membership": "join", "displayname": "Ben (River)", "reason": "new job"}
+    )
+    assert verdict(policy, room, boss) == Refused(
+        "Names are given by your organisation; ask its office to change yours.", ("USR-5",)
+    )
+    assert verdict(policy, room, portrait) == Refused(
+        "Pictures show who is staff, client or external, and are set by the system.", ("EXT-8",)
     )
     right = {"membership": "join", "displayname": "Ben (River)", "avatar_url": "mxc://hs/e"}
     assert verdict(policy, room, Attempt("m.room.member", BEN, right, BEN, badge="E")) == Passes()
