@@ -243,6 +243,7 @@ class Parts:
 
     async def settle(self) -> None:
         await self.planner.settle(self.performer, self.direct)
+        await self.planner.settle_profiles(self.performer)
 
     async def apply(self, **named: Any) -> Applied:
         return await self.planner.apply(self.performer, self.direct, by="a test", **named)
