@@ -119,5 +119,5 @@ def _words(details: Any) -> Iterator[str]:
     for name, value in details.items():
         if isinstance(value, list):
             value = ", ".join(map(str, value)) if len(value) <= 5 else f"{len(value)} of them"
-        if value not in (None, "", 0):
+        if value not in (None, "", 0) and (name, value) != ("times", 1) and name != "first":
             yield f"{name} {value}"

@@ -491,7 +491,8 @@ def said(planned: Planned) -> list[str]:
     if not steps:
         return [*text, "Nothing is to be done on the homeserver."]
     changes = "1 change" if len(steps) == 1 else f"{len(steps)} changes"
-    return [*text, f"Plan {planned.plan.hash}: {changes}, {len(planned.plan.waiting)} of them waiting for apply."]
+    waiting = sum(step.waits for step in steps)
+    return [*text, f"Plan {planned.plan.hash}: {changes}, {waiting} of them waiting for apply."]
 
 
 def report(answer: Mapping[str, Any]) -> list[str]:

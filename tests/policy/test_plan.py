@@ -87,6 +87,14 @@ def test_people_of_an_organisation_that_left_the_network_wait_for_apply() -> Non
     assert "[waits for apply]" in list(lines(found))[1]
 
 
+def test_the_rights_in_a_chat_are_set_when_those_have_gone_who_will_have_none() -> None:
+    found = planned(policy(network=""), chat("Festival", "head", "ode", kind="external"))
+
+    rights = next(step for step in found.steps if step.text.startswith("the rights in “Festival”"))
+    assert rights.waits
+    assert not [step for step in found.waiting if step is rights]
+
+
 def test_up_to_the_setting_removals_are_done_by_themselves() -> None:
     found = planned(policy(statuses=dict.fromkeys(PARENTS[:10], "left")), chat("All", "kim", *PARENTS))
 
