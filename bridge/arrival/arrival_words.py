@@ -210,9 +210,9 @@ class ArrivalWords:
         about = f"letters {desk.asked.event.event_id}"
         name = f"invitations-{organisation.identifier}.pdf"
         await self._carrier.send(desk.asked.user, pdf, name=name, mimetype="application/pdf", about=about)
-        number = "one letter" if len(letters) == 1 else f"{len(letters)} letters"
+        number = "is one letter" if len(letters) == 1 else f"are {len(letters)} letters"
         return (
-            f"Here is {number} to print. Each holds a secret link: delete the file when they are printed. "
+            f"Here {number} to print. Each holds a secret link: delete the file when they are printed. "
             "Links sent before work no more, and no mail follows until “resend”."
         )
 
@@ -320,7 +320,7 @@ def _complete(one: _Newcomer) -> _Newcomer:
     if not one.name:
         raise Answer(f"Write whom to invite, name first: “{INVITE}”.")
     if not one.email:
-        raise Answer(f"Write the e-mail address of {' '.join(one.name)}: “{INVITE}”.")
+        raise Answer(f"I see no e-mail address in that. Write “{INVITE}”.")
     if one.mobile and not MOBILE.fullmatch(re.sub(r"[ ()./-]", "", one.mobile)):
         raise Answer(f"{quoted(one.mobile)} is not a phone number like +44 7700 900010 (INV-9).")
     if one.identifier and not IDENTIFIER.fullmatch(one.identifier):
