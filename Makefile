@@ -11,7 +11,7 @@ demo: $(VENV)/installed-demo
 	@$(BIN)/qwil demo $(ARGS)
 
 test: $(VENV)/installed-dev $(VENV)/browser
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check .

@@ -74,29 +74,37 @@ class Bridged:
         """Several people's clients."""
         return [await self.client(user) for user in users]
 
+    async def directs(self, client: Client) -> list[str]:
+        """The person's direct chats with the bot."""
+        rooms = await client.joined_rooms()
+        answers = [await client.request("GET", f"rooms/{room}/state/org.qwil.direct/") for room in rooms]
+        return [room for room, answer in zip(rooms, answers, strict=True) if answer.status == 200]
+
     async def direct(self, client: Client) -> str:
-        """The person's direct chat with the bot, made by the person where the bot has made none."""
-        for room in await client.joined_rooms():
-            state = await client.ask("GET", f"rooms/{room}/state")
-            kinds = {event["type"] for event in state}  # type: ignore[index]
-            if "org.qwil.direct" in kinds:
-                return room
+        """One of them, made by the person where the bot has made none."""
+        if rooms := await self.directs(client):
+            return rooms[0]
         room = await client.create_room(BOT, is_direct=True)
         await eventually(lambda: client.members(room), lambda members: BOT in members)
         return room
 
+    async def said(self, client: Client) -> list[tuple[str, str]]:
+        """Everything the bot told the person, by event id."""
+        return [
+            (event["event_id"], event["content"].get("body", ""))
+            for room in await self.directs(client)
+            for event in await client.messages(room)
+            if event["sender"] == BOT and event["type"] == "m.room.message"
+        ]
+
     async def say(self, client: Client, text: str, room: str | None = None, **content: Any) -> str:
         """Write words to the bot, in its direct chat or in a chat; its next answer in the direct chat."""
         direct = await self.direct(client)
-        known = {event["event_id"] for event in await client.messages(direct)}
+        known = {event for event, _ in await self.said(client)}
         await client.send_event(room or direct, "m.room.message", {"msgtype": "m.text", "body": text, **content})
 
         async def answers() -> list[str]:
-            return [
-                event["content"]["body"]
-                for event in await client.messages(direct)
-                if event["event_id"] not in known and event["sender"] == BOT and event["type"] == "m.room.message"
-            ]
+            return [body for event, body in await self.said(client) if event not in known]
 
         return str((await eventually(answers, bool))[-1])
 

@@ -93,12 +93,8 @@ async def test_whom_a_draft_named_and_did_not_join_is_nowhere_in_the_history(sch
     state = await chan.ask("GET", f"rooms/{room}/state")
     assert diaz.user_id not in str([*await chan.messages(room), state])
     assert diaz.user_id not in await okafor.members(room)
-    direct = await school.direct(okafor)
 
-    async def told() -> str:
-        return str([event["content"].get("body") for event in await okafor.messages(direct)])
-
-    await eventually(told, lambda said: "@diaz:qwil.test did not join “New chat”" in said)
+    await eventually(lambda: school.said(okafor), lambda said: "@diaz:qwil.test did not join “New chat”" in str(said))
 
 
 async def test_names_and_badges_are_given_by_the_policy(school: Bridged) -> None:
@@ -211,14 +207,10 @@ async def test_a_suspended_member_leaves_forgets_and_comes_back_to_everything(sc
 
 async def test_a_broken_edit_changes_nothing_and_tells_the_system_administrators(school: Bridged) -> None:
     head, okafor, chan = await school.clients("head", "okafor", "chan")
-    direct = await school.direct(head)
 
     school.edit(two_schools.policy(year_1="okafor, chna"))
 
-    async def notices() -> list[str]:
-        return [event["content"].get("body", "") for event in await head.messages(direct) if event["sender"] == BOT]
-
-    said = await eventually(notices, lambda lines: any("has mistakes" in line for line in lines))
+    said = await eventually(lambda: school.said(head), lambda lines: any("has mistakes" in line for _, line in lines))
     assert 'unknown person "chna"' in str(said)
     await begun(okafor, chan)
 
