@@ -58,8 +58,8 @@ UNSTABLE_PATH = "/_matrix/policy/unstable/org.matrix.msc4284/sign"
 _POLICIES = (POLICY, "org.matrix.msc4284.policy")
 
 _CREATE = ("m.room.create", "")
-_MOST_BYTES = 128 * 1024
-"""Of a request: events have 64 KiB at the most, and come with signatures and what is unsigned."""
+_MOST_BYTES = 256 * 1024
+"""Of a request: events have 64 KiB at the most, but may be written with escapes and have unsigned parts."""
 
 _PER_SECOND, _AT_ONCE = 200, 4000
 """How much one server may ask: who asks is about to send, and what is not answered is not sent."""

@@ -133,6 +133,8 @@ async def shared_chat(bot: Client, ours: Client, theirs: Client) -> str:
     await ours.invite(room, theirs.user_id)
     await bot.set_state(room, DRAFT, {})
     await eventually(lambda: theirs.request("POST", f"join/{quote(room)}"), lambda answer: answer.status == 200)
+    # Waits until that server has the whole state, of which a join gives it a part: before, it asks nobody.
+    await theirs.members(room)
     return room
 
 
