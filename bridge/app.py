@@ -146,8 +146,8 @@ class Bridge:
                 tasks.create_task(self._catch_up.run())
                 tasks.create_task(self._source.watch(self._changed, self._broken))
                 tasks.create_task(self._keep_time())
-                tasks.create_task(self._reception.run())
-                tasks.create_task(self._refusals.run())
+                tasks.create_task(until_available(self._reception.run))
+                tasks.create_task(until_available(self._refusals.run))
 
     async def handle(self, event: StoredEvent) -> None:
         """One event from the record: what it changed is noted, then whoever it concerns acts."""
@@ -158,6 +158,9 @@ class Bridge:
             await self._commands.handle(event)
 
     async def _changed(self) -> None:
+        await until_available(self._settle)
+
+    async def _settle(self) -> None:
         await self._policy_log.note(self._source.policy)
         async with self._settling:
             await self._chats.settle_all()
@@ -166,6 +169,9 @@ class Bridge:
         self._reception.wake()
 
     async def _broken(self, mistakes: Mistakes) -> None:
+        await until_available(lambda: self._tell_mistakes(mistakes))
+
+    async def _tell_mistakes(self, mistakes: Mistakes) -> None:
         """Every system administrator of the last good policy is told."""
         await self._policy_log.note_mistakes(mistakes)
         lines = "\n".join(f"- {mistake}" for mistake in mistakes[:50])

@@ -18,6 +18,7 @@ from mautrix.api import Method, Path
 
 from bridge.homeserver import Homeserver, Refused, room_path
 from bridge.receive import as_event
+from bridge.retry import until_available
 from bridge.store import NewEvent, Store
 from policy.model import Moment, UserId
 
@@ -68,15 +69,17 @@ class CatchUp:
 
     async def run(self) -> NoReturn:
         """Look again and again until cancelled, at once where something was found."""
-        patience = 0.0
+        found = await until_available(lambda: self._looked(0))
         while True:
-            try:
-                found = await self.look(patience)
-            except Refused as refusal:
-                log.error("What may be missing cannot be looked up: %s", refusal)
-                found = 0
-            patience = self._patience
             await asyncio.sleep(0 if found else self._every)
+            found = await until_available(lambda: self._looked(self._patience))
+
+    async def _looked(self, patience: float) -> int:
+        try:
+            return await self.look(patience)
+        except Refused as refusal:
+            log.error("What may be missing cannot be looked up: %s", refusal)
+            return 0
 
     async def look(self, patience: float = 0.0) -> int:
         """Look once, giving what is on its way `patience` seconds; how many events and invitations had never come."""

@@ -88,6 +88,8 @@ _FROM_BEFORE = Objection(
 )
 _NOT_INVITED = Objection("PART-1", "You can enter a chat only when somebody in it has added you.")
 _NO_LONGER_IN = Objection("PART-8", "You are no longer in this chat. Somebody in it has to add you again.")
+_FORMER = Objection("PART-8", "You are no longer in this chat: you keep what you saw, and cannot act in it.")
+_STRANGER = Objection("PART-8", "You are not in this chat and cannot act in it.")
 _NO_KNOCKING = Objection("PART-1", "Nobody can ask to enter a chat; somebody in it has to add you.")
 _ONLY_STAFF_REMOVE = Objection("PART-7", "Only staff can remove people from a chat; you can leave it yourself.")
 _NO_BANS = Objection("PART-7", "Nobody is banned from a chat. Remove the person instead.")
@@ -112,6 +114,8 @@ def judge(policy: Policy, unlisted: UnlistedAccounts, room: Room, attempt: Attem
         return _by_the_unlisted(policy, unlisted, room, attempt)
     if room.home is not None and room.home not in policy.organisations:
         return refused(_NO_CHAT)
+    if _outside(room, attempt):
+        return refused(_FORMER if attempt.sender in room.members else _STRANGER)
     if attempt.type == "m.room.member":
         return _MEMBERSHIPS.get(str(attempt.content.get("membership")), _not_so)(policy, room, attempt, now)
     if objection := objection_to(attempt.type, state=attempt.state_key is not None):
@@ -132,6 +136,12 @@ def _so(decision: Decision, content: Content | None = None) -> Passes | Refused:
 def _leaves(attempt: Attempt) -> bool:
     own = attempt.type == "m.room.member" and attempt.state_key == attempt.sender
     return own and attempt.content.get("membership") == "leave"
+
+
+def _outside(room: Room, attempt: Attempt) -> bool:
+    """Whoever is not in a chat learns nothing of it, not even why the chat would refuse them."""
+    enters = attempt.type == "m.room.member" and attempt.state_key == attempt.sender
+    return room.chat is not None and room.membership(attempt.sender) != "join" and not enters
 
 
 # Accounts that no organisation knows
