@@ -1,0 +1,393 @@
+"""What goes on by itself about invitations: a mail a day, the newest link alone, nobody twice, patience."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from bridge import config
+from bridge.arrival.arrivals import Arrivals
+from bridge.arrival.broadcast import Broadcasts
+from bridge.arrival.invitation import DAY, Invitation, token_hash
+from bridge.arrival.ledger import Ledger
+from bridge.arrival.post import Bounced, NotSent, Uncertain, carrier_for
+from bridge.arrival.terms import TermsKept
+from bridge.arrival.welcome import Welcomes
+from bridge.config import Mail
+from bridge.policy_file import PolicySource
+from bridge.store import Store
+from policy.model import PersonId
+from tests.homeserver.mailbox import Mailbox, link_in, text_of
+
+PERSON = PersonId("hillside/p.chan")
+POLICY = """\
+organisations:
+  hillside:
+    name: Hillside Primary
+    mobile: optional
+    invitations: {link_days: 7, mail_days: %(days)d}
+    people:
+      head: {name: Helen Head, role: staff, admin: system, email: head@hillside.example, matrix: "@head:qwil.test"}
+      p.chan: {name: %(name)s, role: client, email: %(email)s, status: %(status)s}
+    books:
+      year-1: {name: Year 1, members: [head, p.chan]}
+"""
+CONFIG = """\
+homeserver: {address: "http://127.0.0.1:1", server_name: qwil.test}
+mail: {server: "file:mail", sender: "Office <office@hillside.example>", per_minute: 60}
+web: {address: "http://127.0.0.1:9"}
+"""
+
+
+class Idle:
+    """Stands for what has nothing to do in these tests."""
+
+    async def work(self) -> bool:
+        return False
+
+
+class Postbag:
+    """Takes mails, or fails as it is told."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.trouble: Exception | None = None
+        self.on_the_way: Callable[[], Awaitable[None]] | None = None
+
+    async def send(self, mail: EmailMessage) -> None:
+        if self.on_the_way is not None:
+            await self.on_the_way()
+        if isinstance(self.trouble, NotSent | Bounced):
+            raise self.trouble
+        self.mails.append(mail)
+        if self.trouble is not None:
+            raise self.trouble
+
+    def links(self) -> list[str]:
+        return [link_in(mail) for mail in self.mails]
+
+
+class Office:
+    """A bridge's invitations on a clock of their own."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.now = 1_800_000_000.0
+        self.folder = folder
+        self.store = store
+        self.bag = Postbag()
+        (folder / "config.yaml").write_text(CONFIG)
+        self.settings = config.load(folder / "config.yaml")
+        self.source = PolicySource(folder / "policy.yaml")
+        self.save()
+
+    def save(self, **words: Any) -> None:
+        filled = {"days": 30, "name": "Pat Chan", "email": "chan@home.example", "status": "invited", **words}
+        (self.folder / "policy.yaml").write_text(POLICY % filled)
+        self.source = PolicySource(self.folder / "policy.yaml")
+        self.source.load()
+
+    async def started(self) -> Arrivals:
+        """A bridge that has just started on this record."""
+        self.ledger = Ledger(self.store)
+        await self.ledger.load()
+        arrivals = Arrivals(
+            source=self.source,
+            ledger=self.ledger,
+            carrier=self.bag,
+            welcomes=cast(Welcomes, Idle()),
+            broadcasts=cast(Broadcasts, Idle()),
+            terms=cast(TermsKept, Idle()),
+            config=self.settings,
+            clock=lambda: self.now,
+        )
+        await arrivals.recover()
+        return arrivals
+
+    @property
+    def invitation(self) -> Invitation:
+        found = self.ledger.get(PERSON)
+        assert found is not None
+        return found
+
+    def standing(self, link: str) -> str:
+        return self.invitation.standing(token_hash(link.rpartition("/")[2]), self.now)
+
+
+@pytest.fixture
+async def office(tmp_path: Path, store: Store) -> Office:
+    return Office(tmp_path, store)
+
+
+async def test_a_mail_goes_out_every_day_for_the_days_of_the_organisation_and_the_newest_link_alone_works(
+    office: Office,
+) -> None:
+    office.save(days=3)
+    arrivals = await office.started()
+    for _ in range(10):
+        await arrivals.work()
+        await arrivals.work()
+        office.now += DAY
+
+    links = office.bag.links()
+    office.now -= 8 * DAY
+
+    assert len(set(links)) == len(links) == 3
+    assert [office.standing(link) for link in links] == ["replaced", "replaced", "open"]
+    office.now += 8 * DAY
+    assert office.standing(links[-1]) == "expired"
+
+
+async def test_thirty_mails_at_the_most_unless_set(office: Office) -> None:
+    arrivals = await office.started()
+    for _ in range(40):
+        await arrivals.work()
+        office.now += DAY
+
+    assert len(office.bag.mails) == 30
+
+
+async def test_after_a_restart_nobody_is_mailed_again(office: Office) -> None:
+    arrivals = await office.started()
+    await arrivals.work()
+
+    for _ in range(3):
+        arrivals = await office.started()
+        await arrivals.work()
+
+    assert len(office.bag.mails) == 1
+
+
+async def test_a_mail_that_was_on_its_way_when_the_bridge_was_killed_is_not_sent_again_and_its_link_works(
+    office: Office,
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    async def killed() -> None:
+        raise KilledError
+
+    arrivals = await office.started()
+    sent: list[str] = []
+    real = arrivals.link
+    arrivals.link = lambda token: sent.append(real(token)) or sent[-1]  # type: ignore[method-assign, func-returns-value]
+    office.bag.on_the_way = killed
+    with pytest.raises(KilledError):
+        await arrivals.work()
+    office.bag.on_the_way = None
+
+    arrivals = await office.started()
+    await arrivals.work()
+
+    assert office.bag.mails == []
+    assert office.standing(sent[0]) == "open"
+    office.now += DAY
+    await arrivals.work()
+    assert len(office.bag.mails) == 1
+
+
+async def test_while_the_mail_server_is_away_the_link_before_goes_on_working_and_the_mail_follows(
+    office: Office,
+) -> None:
+    arrivals = await office.started()
+    await arrivals.work()
+    office.now += DAY
+    office.bag.trouble = NotSent("connection refused")
+    await arrivals.work()
+
+    assert office.standing(office.bag.links()[0]) == "open"
+    assert any("connection refused" in line for line in arrivals.status_lines(["hillside"]))
+    office.bag.trouble = None
+    office.now += 31
+    await arrivals.work()
+    assert len(office.bag.mails) == 2
+    assert not any("connection refused" in line for line in arrivals.status_lines(["hillside"]))
+
+
+async def test_pauses_grow_while_the_mail_server_is_away(office: Office) -> None:
+    office.bag.trouble = NotSent("away")
+    arrivals = await office.started()
+    pauses = []
+    for _ in range(8):
+        await arrivals.work()
+        pauses.append((office.invitation.next_mail or 0) - office.now)
+        office.now = office.invitation.next_mail or 0
+
+    assert pauses == [30, 60, 120, 300, 900, 1800, 1800, 1800]
+
+
+async def test_a_bounced_address_is_mailed_again_only_when_it_was_corrected(office: Office) -> None:
+    office.bag.trouble = Bounced("550 No such mailbox")
+    arrivals = await office.started()
+    await arrivals.work()
+    office.now += 3 * DAY
+    office.bag.trouble = None
+    await arrivals.work()
+
+    assert office.bag.mails == []
+    assert any("550 No such mailbox" in line for line in arrivals.status_lines(["hillside"]))
+    assert not list(arrivals.status_lines(["riverside"]))
+    office.save(email="pat@home.example")
+    arrivals = await office.started()
+    await arrivals.work()
+    assert [str(mail["To"]) for mail in office.bag.mails] == ["Pat Chan <pat@home.example>"]
+
+
+async def test_whether_a_mail_arrived_is_not_found_out_by_sending_it_twice(office: Office) -> None:
+    office.bag.trouble = Uncertain("connection lost")
+    arrivals = await office.started()
+    await arrivals.work()
+    office.bag.trouble = None
+    await arrivals.work()
+
+    assert len(office.bag.mails) == 1
+    assert office.standing(office.bag.links()[0]) == "open"
+
+
+@pytest.mark.parametrize("status", ["active", "left"])
+async def test_whoever_is_invited_no_more_is_not_mailed_and_the_link_is_dead(office: Office, status: str) -> None:
+    arrivals = await office.started()
+    await arrivals.work()
+    office.save(status=status)
+    arrivals = await office.started()
+    office.now += DAY
+    await arrivals.work()
+
+    assert len(office.bag.mails) == 1
+    assert office.standing(office.bag.links()[0]) == ("accepted" if status == "active" else "revoked")
+
+
+async def test_a_mail_that_arrives_after_the_invitation_was_settled_changes_nothing(office: Office) -> None:
+    arrivals = await office.started()
+
+    async def declined() -> None:
+        await office.ledger.put(office.invitation.closed("declined"))
+
+    office.bag.on_the_way = declined
+    await arrivals.work()
+
+    assert office.invitation.state == "declined"
+    assert office.invitation.next_mail is None
+
+
+async def test_so_many_mails_a_minute_and_no_more(office: Office) -> None:
+    arrivals = await office.started()
+
+    assert await arrivals.work() == 1.0
+    assert await arrivals.work() == 60.0
+
+
+async def test_a_letter_has_its_own_link_and_no_mail_takes_its_place(office: Office) -> None:
+    arrivals = await office.started()
+    await arrivals.work()
+    link, _ = await arrivals.fresh_link(office.invitation)
+    office.now += DAY
+    await arrivals.work()
+
+    assert len(office.bag.mails) == 1
+    assert office.standing(office.bag.links()[0]) == "replaced"
+    assert office.standing(link) == "open"
+
+
+async def test_tokens_are_kept_as_hashes_alone_and_never_logged(
+    office: Office, caplog: pytest.LogCaptureFixture, store: Store
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    arrivals = await office.started()
+    await arrivals.work()
+    token = office.bag.links()[0].rpartition("/")[2]
+
+    kept = str(await store.recall_all(""))
+
+    assert token_hash(token) in kept
+    assert token not in kept
+    assert token not in caplog.text
+    assert token not in repr(arrivals.__dict__)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Pat\\r\\nBcc: everybody@home.example",
+        "Pat, Chan <evil@home.example>",
+        "王小明",
+        "ليلى حداد",
+        'O\'Neill-Øst \\"Patty\\"',
+        "👩‍🏫 Éloïse",
+    ],
+)
+async def test_a_name_is_a_name_whatever_is_in_it(office: Office, name: str) -> None:
+    office.save(name=f'"{name}"')
+    arrivals = await office.started()
+    await arrivals.work()
+    if PERSON not in office.source.policy.people:
+        # A control character in a name is a mistake of the policy already.
+        assert "\\r" in name
+        return
+    mail = office.bag.mails[0]
+    raw = mail.as_bytes()
+
+    assert [address.addr_spec for address in mail["To"].addresses] == ["chan@home.example"]
+    assert mail["To"].addresses[0].display_name == office.source.policy.people[PERSON].name
+    assert mail["Bcc"] is None
+    assert office.source.policy.people[PERSON].name in text_of(mail)
+    assert b"\nBcc" not in raw
+
+
+async def test_the_mail_is_in_the_language_of_the_organisation(office: Office) -> None:
+    text = (office.folder / "policy.yaml").read_text().replace("    mobile:", "    language: de-CH\n    mobile:")
+    (office.folder / "policy.yaml").write_text(text)
+    office.source.load()
+    arrivals = await office.started()
+    await arrivals.work()
+
+    assert office.bag.mails[0]["Subject"] == "Hillside Primary lädt Sie zum Chat ein"
+    assert "Guten Tag Pat Chan," in text_of(office.bag.mails[0])
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    box = Mailbox()
+    box.start()
+    yield box
+    box.stop()
+
+
+def mail_to(address: str) -> EmailMessage:
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "Office <office@hillside.example>", f"Pat <{address}>", "Grüße"
+    mail.set_content("Good morning, 王小明")
+    return mail
+
+
+async def test_a_mail_server_takes_mails_refuses_addresses_and_is_away(mailbox: Mailbox) -> None:
+    carrier = carrier_for(Mail(server=f"smtp://127.0.0.1:{mailbox.port}"))
+    assert carrier is not None
+    mailbox.refused = {"no@home.example": "550 No such mailbox", "later@home.example": "451 Try later"}
+
+    await carrier.send(mail_to("pat@home.example"))
+
+    assert mailbox.mails[0].get_content().strip() == "Good morning, 王小明"
+    assert mailbox.mails[0]["Subject"] == "Grüße"
+    with pytest.raises(Bounced, match="550 No such mailbox"):
+        await carrier.send(mail_to("no@home.example"))
+    with pytest.raises(NotSent, match="451 Try later"):
+        await carrier.send(mail_to("later@home.example"))
+    mailbox.stop()
+    with pytest.raises(NotSent):
+        await carrier.send(mail_to("pat@home.example"))
+
+
+async def test_mails_can_be_caught_in_a_folder(tmp_path: Path) -> None:
+    carrier = carrier_for(Mail(server=f"file:{tmp_path}/mail"))
+    assert carrier is not None
+
+    await carrier.send(mail_to("../../pat@home.example"))
+
+    (file,) = (tmp_path / "mail").iterdir()
+    assert file.suffix == ".eml"
+    assert "Gr=C3=BC=C3=9Fe" in file.read_text() or "Grüße" in file.read_text()
