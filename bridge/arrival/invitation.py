@@ -22,6 +22,12 @@ DAY = 86_400.0
 LONGEST_NOTE = 5_000
 """INV-10: characters of the personal note."""
 
+TYPED = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Letters and digits that nobody takes for another."""
+
+TOKEN_LENGTH = 26
+"""31 to the power of 26 is more than 2 to the power of 128."""
+
 PAUSES = (30.0, 60.0, 120.0, 300.0, 900.0, 1800.0)
 """Seconds until a mail that could not be sent is tried again, the last one for ever."""
 
@@ -105,8 +111,8 @@ def invited(member: Membership, now: Moment, note: str = "") -> Invitation:
 
 
 def fresh_token() -> str:
-    """A link's secret: 256 bits that nobody guesses."""
-    return secrets.token_urlsafe(32)
+    """A link's secret: 128 bits that nobody guesses, in letters that can be typed from paper."""
+    return "".join(secrets.choice(TYPED) for _ in range(TOKEN_LENGTH))
 
 
 def token_hash(token: str) -> str:

@@ -19,6 +19,9 @@ from policy.model import Membership, Moment, Organisation
 IN_MAILS = frozenset({"image/png", "image/jpeg", "image/gif"})
 """What mail programs draw."""
 
+_JOINERS = "\u200c\u200d"
+"""Parts of words in some scripts, and of emoji."""
+
 _LOGO_ID = "logo@qwil"
 
 
@@ -70,7 +73,7 @@ def invitation_mail(
 
 def one_line(text: str) -> str:
     """A text fit for a header: no line breaks or other control characters, which could begin a header of their own."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
+    return " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in text).split())[:300]
 
 
 def _address(name: str, address: str) -> Address:
