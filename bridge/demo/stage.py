@@ -36,6 +36,8 @@ RESERVED = frozenset({BOT, SERVER_ADMIN})
 """Localparts that no person gets."""
 
 READY = "ready.json"
+MAIL = "mail"
+"""Where invitations are written instead of mailed."""
 
 AT_ONCE = 8
 """Accounts that are made at the same time: Synapse hashes passwords on a few threads."""
@@ -57,6 +59,14 @@ appservice:
   bot: {bot}
 database: sqlite:qwil.db
 policy: {policy}
+mail:
+  server: file:{mail}
+  sender: qwil demo <demo@{server_name}>
+  per_minute: 6000
+web:
+  address: http://127.0.0.1:{page}
+  port: {page}
+  homeserver: {homeserver}
 """
 
 Say = Callable[[str], None]
@@ -163,7 +173,10 @@ def _configure(folder: Path, port: int) -> Config:
         port=free_port(),
         bot=BOT,
         policy=policy_copy.POLICY,
+        mail=MAIL,
+        page=free_port(),
     )
+    (folder / MAIL).mkdir(mode=0o700, exist_ok=True)
     settings = config.parse(text, file)
     tokens = registration.fresh_tokens()
     _write_for_us_alone(file, registration.with_tokens(text, settings, tokens) or text)
@@ -199,18 +212,21 @@ async def _make_bot_administrator(homeserver: Homeserver, settings: Config) -> N
 
 async def _make_accounts(homeserver: Homeserver, loaded: Loaded) -> dict[UserId, Login]:
     """An account for everybody active or suspended with a Matrix ID on this homeserver; all have one password."""
-    return await _make(homeserver, _logins(loaded, _password(homeserver.folder)))
+    accounts = _logins(loaded, _password(homeserver.folder))
+    await _make(homeserver, accounts)
+    return accounts
 
 
 async def _make(homeserver: Homeserver, accounts: dict[UserId, Login]) -> dict[UserId, Login]:
+    """Those of the accounts that were not there before."""
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def make_one(user: UserId, login: Login) -> None:
+    async def make_one(user: UserId, login: Login) -> bool:
         async with turns:
-            await _register(homeserver, user, login)
+            return await _register(homeserver, user, login)
 
-    await asyncio.gather(*(make_one(user, login) for user, login in accounts.items()))
-    return accounts
+    made = await asyncio.gather(*(make_one(user, login) for user, login in accounts.items()))
+    return {user: login for (user, login), new in zip(accounts.items(), made, strict=True) if new}
 
 
 def _logins(loaded: Loaded, password: str) -> dict[UserId, Login]:
@@ -223,7 +239,8 @@ def _logins(loaded: Loaded, password: str) -> dict[UserId, Login]:
     return logins
 
 
-async def _register(homeserver: Homeserver, user: UserId, login: Login) -> None:
+async def _register(homeserver: Homeserver, user: UserId, login: Login) -> bool:
+    """Whether the account is new."""
     localpart = user[1:].partition(":")[0]
     try:
         await homeserver.register(localpart, login.password, displayname=login.member.name)
@@ -232,6 +249,8 @@ async def _register(homeserver: Homeserver, user: UserId, login: Login) -> None:
             raise DemoError(
                 f"The homeserver makes no account {user} for {login.member.id}: {refusal.error}"
             ) from refusal
+        return False
+    return True
 
 
 async def _follow(demo: Demo, source: PolicySource, say: Say) -> NoReturn:
@@ -256,9 +275,9 @@ async def _newcomers(demo: Demo) -> dict[UserId, Login]:
     loaded = policy_copy.with_accounts(found, SERVER_NAME, RESERVED)
     policy_copy.rewrite(found.files, loaded.files, demo.folder)
     logins = _logins(loaded, _password(demo.homeserver.folder))
-    fresh = {user: login for user, login in logins.items() if user not in demo.accounts}
+    # Who accepted an invitation has an account already, with a password of their own.
+    fresh = await _make(demo.homeserver, {user: one for user, one in logins.items() if user not in demo.accounts})
     if fresh:
-        await _make(demo.homeserver, fresh)
         demo.accounts.update(fresh)
         _write_ready(demo)
     return fresh
@@ -319,6 +338,7 @@ def _write_ready(demo: Demo) -> None:
         "bot": demo.config.bot,
         "policy": str(demo.policy_file),
         "config": str(demo.config.file),
+        "mail": str(demo.folder / MAIL),
         "accounts": {
             user: {"password": login.password, "person": login.member.id} for user, login in demo.accounts.items()
         },
