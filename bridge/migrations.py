@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from mautrix.util.async_db import Connection, Scheme, UpgradeTable
 
+from bridge.search_words import SEARCHED
+
 upgrades = UpgradeTable(version_table_name="schema_version", database_name="record")
 
 COUNTED = {
@@ -97,3 +99,31 @@ async def begin_the_record(connection: Connection, scheme: Scheme) -> None:
 
 
 upgrades.register(begin_the_record, description="what was received, what is to be done, what was done")
+
+
+WORDS = {
+    # Without a copy of the texts, which are in the record and never change.
+    "sqlite": (
+        """CREATE VIRTUAL TABLE event_words USING fts5(words, content='', tokenize='unicode61 remove_diacritics 0')""",
+    ),
+    "postgres": (
+        "CREATE TABLE event_words (arrival BIGINT PRIMARY KEY, words TSVECTOR NOT NULL)",
+        "CREATE INDEX events_by_words ON event_words USING GIN (words)",
+    ),
+}
+"""What reviewers search: the words of events, by their place in the order of arrival."""
+
+
+async def make_the_record_searchable(connection: Connection, scheme: Scheme) -> None:
+    # Storing an event only notes that its words are to be read; whoever searches reads those first.
+    await connection.execute("CREATE TABLE unread_words (arrival BIGINT PRIMARY KEY)")
+    for statement in WORDS[scheme.value]:
+        await connection.execute(statement)
+    types = ", ".join(f"'{kind}'" for kind in SEARCHED)
+    await connection.execute(
+        f"INSERT INTO unread_words (arrival) SELECT arrival FROM events WHERE type IN ({types})"  # noqa: S608 - our own types
+    )
+    await connection.execute("CREATE INDEX audit_by_subject ON audit (what, number)")
+
+
+upgrades.register(make_the_record_searchable, description="what reviewers search")

@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 import json
 import sqlite3
+from array import array
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from yarl import URL
 
 from bridge.migrations import upgrades
 from bridge.retry import Unavailable
+from bridge.search_words import SEARCHED, Phrase, postgres_query, postgres_vector, sqlite_query, words_of
 from policy.model import Moment, UserId
 
 EventId = NewType("EventId", str)
@@ -173,6 +175,28 @@ LET_STATE_FOLLOW = """
     ON CONFLICT (room_id, type, state_key) DO UPDATE SET arrival = excluded.arrival"""
 
 
+KEEP_WORDS = {
+    "sqlite": "INSERT INTO event_words (rowid, words) SELECT arrival, $2 FROM unread_words WHERE arrival = $1",
+    "postgres": (
+        "INSERT INTO event_words (arrival, words) SELECT arrival, CAST(CAST($2 AS TEXT) AS TSVECTOR)"
+        " FROM unread_words WHERE arrival = $1 ON CONFLICT (arrival) DO NOTHING"
+    ),
+}
+SQLITE_MATCHES = "event_words MATCH $2"
+POSTGRES_MATCHES = "event_words.words @@ CAST(CAST($2 AS TEXT) AS TSQUERY)"
+SEARCH = {
+    # A cross join keeps its order: the words first, in which SQLite walks backwards by itself.
+    "sqlite": (
+        "event_words CROSS JOIN events ON events.arrival = event_words.rowid", "event_words.rowid", SQLITE_MATCHES,
+    ),
+    "postgres": (
+        "event_words JOIN events ON events.arrival = event_words.arrival", "event_words.arrival", POSTGRES_MATCHES,
+    ),
+}  # fmt: skip
+"""What is searched: the tables, the place in the order of arrival, and the condition."""
+LAST_ARRIVAL = 2**62
+
+
 class Store:
     """The record, open. Every method raises `StoreUnavailable` while the database is away, and then did nothing."""
 
@@ -229,11 +253,7 @@ class Store:
             states = [(event.event_id, newest) for event in events if event.state_key is not None]
             if states:
                 await database.executemany(LET_STATE_FOLLOW, states)
-            await database.execute(
-                "INSERT INTO waiting (arrival, room_id)"
-                " SELECT arrival, room_id FROM events WHERE arrival > $1 AND transaction_no = $2",
-                newest, number,
-            )  # fmt: skip
+            await _note_new(database, newest, number)
 
     async def fill(
         self, room: str, missing: Sequence[NewEvent], state: Sequence[NewEvent], *, received: Moment
@@ -259,11 +279,7 @@ class Store:
                 " SELECT room_id, type, state_key, arrival FROM events WHERE event_id = $1 AND room_id = $2",
                 [(event.event_id, room) for event in state],
             )
-            await database.execute(
-                "INSERT INTO waiting (arrival, room_id)"
-                " SELECT arrival, room_id FROM events WHERE arrival > $1 AND transaction_no = $2",
-                newest, number,
-            )  # fmt: skip
+            await _note_new(database, newest, number)
 
     async def unknown(self, events: Sequence[str]) -> set[str]:
         """Those of the event ids that are not on record."""
@@ -333,6 +349,96 @@ class Store:
             f"SELECT {EVENT} FROM events WHERE room_id = $1 AND arrival > $2 ORDER BY arrival LIMIT $3",  # noqa: S608 - our own column names
             room, after, limit,
         )  # fmt: skip
+        return _events(rows)
+
+    async def history(self, room: str) -> AsyncIterator[StoredEvent]:
+        """Every event of a room, in the order of arrival; those that came late stand where their time says."""
+        order = await self._history_order(room)
+        for start in range(0, len(order), MOST_VALUES):
+            part = order[start : start + MOST_VALUES]
+            marks = ", ".join(f"${number}" for number in range(1, len(part) + 1))
+            rows = await self._fetch(f"SELECT {EVENT} FROM events WHERE arrival IN ({marks})", *part)  # noqa: S608 - our own column names and numbered marks
+            found = {event.arrival: event for event in _events(rows)}
+            for arrival in part:
+                yield found[Arrival(arrival)]
+
+    async def _history_order(self, room: str) -> array[int]:
+        """The arrivals of a room's events in that order, eight bytes each."""
+        prompt, late = array("q"), list[tuple[int, int]]()
+        times = array("q")
+        after = 0
+        while rows := await self._fetch(
+            "SELECT events.arrival, events.origin_server_ts, transactions.id = '' FROM events"
+            " LEFT JOIN transactions ON transactions.number = events.transaction_no"
+            " WHERE events.room_id = $1 AND events.arrival > $2 ORDER BY events.arrival LIMIT 10000",
+            room, after,
+        ):  # fmt: skip
+            for arrival, time, was_late in map(tuple, rows):
+                after = arrival
+                if was_late:
+                    late.append((time, arrival))
+                else:
+                    prompt.append(arrival)
+                    times.append(time)
+        return _merged(prompt, times, sorted(late))
+
+    async def read_words(self, limit: int = 500) -> int:
+        """Make events searchable that are not yet, at most so many; how many it were."""
+        rows = await self._fetch(
+            "SELECT events.arrival, events.json FROM unread_words"
+            " JOIN events ON events.arrival = unread_words.arrival ORDER BY events.arrival LIMIT $1",
+            limit,
+        )
+        if rows:
+            await self._write(self._keep_words([(arrival, _words(text)) for arrival, text in map(tuple, rows)]))
+        return len(rows)
+
+    async def _keep_words(self, found: Sequence[tuple[int, list[str]]]) -> None:
+        """Two who read at the same time keep an event's words once: its row among the unread ones is what counts."""
+        on_sqlite = self._database.scheme.value == "sqlite"
+        written = " ".join if on_sqlite else postgres_vector
+        async with self._transaction() as database:
+            await database.executemany(
+                KEEP_WORDS[self._database.scheme.value], [(arrival, written(words)) for arrival, words in found]
+            )
+            await database.executemany("DELETE FROM unread_words WHERE arrival = $1", [(each[0],) for each in found])
+
+    async def search(
+        self,
+        wanted: list[Phrase],
+        *,
+        senders: Sequence[str] = (),
+        since: int | None = None,
+        until: int | None = None,
+        before: int | None = None,
+        limit: int = 200,
+    ) -> list[StoredEvent]:
+        """Events that hold all the phrases, the latest first, a page at a time: `before` is the last arrival seen.
+
+        `since` and `until` are milliseconds, the second not included. Only what `read_words` has read is found.
+        """
+        values: list[Any] = [before if before is not None else LAST_ARRIVAL]
+        source, arrival = "events", "events.arrival"
+        conditions: list[str] = []
+        if wanted:
+            source, arrival, matches = SEARCH[self._database.scheme.value]
+            values.append((sqlite_query if matches is SQLITE_MATCHES else postgres_query)(wanted))
+            conditions.append(matches)
+        else:
+            conditions.append(f"events.type IN ({', '.join(repr(kind) for kind in SEARCHED)})")
+        for condition, value in (("events.origin_server_ts >= ", since), ("events.origin_server_ts < ", until)):
+            if value is not None:
+                values.append(value)
+                conditions.append(f"{condition}${len(values)}")
+        if senders:
+            marks = ", ".join(f"${len(values) + place}" for place in range(1, len(senders) + 1))
+            values.extend(senders)
+            conditions.append(f"events.sender IN ({marks})")
+        rows = await self._fetch(
+            f"SELECT {EVENT} FROM {source} WHERE {arrival} < $1 AND {' AND '.join(conditions)}"  # noqa: S608 - our own names and numbered marks
+            f" ORDER BY {arrival} DESC LIMIT {limit:d}",
+            *values,
+        )
         return _events(rows)
 
     async def events_of_type(self, room: str, kind: str) -> list[StoredEvent]:
@@ -441,6 +547,16 @@ class Store:
         )  # fmt: skip
         return [AuditEntry(*row) for row in map(tuple, rows)]
 
+    async def audit_about(self, subjects: Sequence[str], *, since: Moment) -> list[AuditEntry]:
+        """The lines of the audit about one of these subjects from a moment on, in their order."""
+        marks = ", ".join(f"${number}" for number in range(2, len(subjects) + 2))
+        rows = await self._fetch(
+            f"SELECT number, time, who, what, details, previous, hash FROM audit"  # noqa: S608 - numbered marks
+            f" WHERE time >= $1 AND what IN ({marks}) ORDER BY number",
+            since, *subjects,
+        )  # fmt: skip
+        return [AuditEntry(*row) for row in map(tuple, rows)]
+
     async def audit_head(self) -> tuple[int, str]:
         """Number and hash of the last line: what a whole audit ends with."""
         number, digest = (await self._fetch("SELECT number, hash FROM audit_head"))[0]
@@ -495,6 +611,42 @@ class Store:
         anything: Any = self._database  # mautrix' own stubs call its context managers coroutines
         async with _told_plainly(), anything.acquire() as connection, connection.transaction():
             yield connection
+
+
+async def _note_new(database: Any, newest: int, number: int) -> None:
+    """The events that a transaction brought wait to be handled, and those with words to be made searchable."""
+    await database.execute(
+        "INSERT INTO waiting (arrival, room_id)"
+        " SELECT arrival, room_id FROM events WHERE arrival > $1 AND transaction_no = $2",
+        newest, number,
+    )  # fmt: skip
+    types = ", ".join(repr(kind) for kind in SEARCHED)
+    await database.execute(
+        f"INSERT INTO unread_words (arrival) SELECT arrival FROM events"  # noqa: S608 - our own types
+        f" WHERE arrival > $1 AND transaction_no = $2 AND type IN ({types})",
+        newest, number,
+    )  # fmt: skip
+
+
+def _merged(prompt: array[int], times: array[int], late: Sequence[tuple[int, int]]) -> array[int]:
+    """Late ones go before the first of the others that is younger."""
+    merged, place = array("q"), 0
+    for arrival, time in zip(prompt, times, strict=True):
+        while place < len(late) and late[place][0] < time:
+            merged.append(late[place][1])
+            place += 1
+        merged.append(arrival)
+    merged.extend(arrival for _, arrival in late[place:])
+    return merged
+
+
+def _words(text: str) -> list[str]:
+    """The words of a stored event; one that cannot be read has none."""
+    try:
+        content = json.loads(text).get("content")
+    except (ValueError, RecursionError, AttributeError):
+        return []
+    return words_of(content) if isinstance(content, dict) else []
 
 
 def as_json(value: Any) -> str:
