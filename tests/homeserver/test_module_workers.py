@@ -14,8 +14,10 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
+from signedjson.key import read_signing_keys
 
 from bridge.demo.homeserver import Homeserver, free_port
+from policy.policy_server import policy_content
 from policy.rooms import DRAFT
 from tests.homeserver.conftest import BOT, SERVER_NAME
 from tests.homeserver.matrix_client import Client, RefusedError, eventually, refusal_of
@@ -163,3 +165,13 @@ async def test_every_process_takes_up_a_changed_policy(
 
     for client in (head, at_the_main_process):
         assert await eventually(lambda client=client: allowed(client), bool, patience=10)
+
+
+async def test_a_chat_made_at_a_worker_names_the_key_of_all_processes(
+    worker: Worker, people: Mapping[str, Client]
+) -> None:
+    room = await people["head"].create_room(people["okafor"].user_id)
+
+    (file,) = worker.homeserver.folder.glob("*.policy.key")
+    (key,) = read_signing_keys(file.read_text().splitlines())
+    assert await people["head"].state(room, "m.room.policy") == policy_content(SERVER_NAME, key)
