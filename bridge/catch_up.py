@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from mautrix.api import Method, Path
 
 from bridge.homeserver import Homeserver, Refused, room_path
+from bridge.originals import with_originals
 from bridge.receive import as_event
 from bridge.retry import until_available
 from bridge.store import NewEvent, Store
@@ -103,7 +104,7 @@ class CatchUp:
 
     async def _complete(self, room: str, timeline: dict[str, Any]) -> int:
         """Fetch what is missing of a room; a limited timeline is followed back to what is known."""
-        events = _as_events(room, timeline.get("events", []))
+        events = as_events(room, timeline.get("events", []))
         unknown = await self._store.unknown([event.event_id for event in events])
         missing = [event for event in events if event.event_id in unknown]
         page = timeline.get("prev_batch")
@@ -112,7 +113,8 @@ class CatchUp:
         if not missing:
             return 0
         log.warning("%d events of %s had never come; they are fetched.", len(missing), room)
-        state = _as_events(room, await self._homeserver.ask(Method.GET, room_path(room).state))
+        missing = await with_originals(self._homeserver, missing)
+        state = as_events(room, await self._homeserver.ask(Method.GET, room_path(room).state))
         await self._store.fill(room, missing, state, received=self._clock())
         self._arrived()
         return len(missing)
@@ -123,7 +125,7 @@ class CatchUp:
         while True:
             query = {"dir": "b", "from": page, "limit": str(PAGE)}
             answer = await self._homeserver.ask(Method.GET, room_path(room).messages, query=query)
-            events = _as_events(room, answer.get("chunk", []))[::-1]
+            events = as_events(room, answer.get("chunk", []))[::-1]
             unknown = await self._store.unknown([event.event_id for event in events])
             pages.append([event for event in events if event.event_id in unknown])
             page = answer.get("end")
@@ -142,7 +144,7 @@ class CatchUp:
         return 1
 
 
-def _as_events(room: str, entries: Iterable[Any]) -> list[NewEvent]:
+def as_events(room: str, entries: Iterable[Any]) -> list[NewEvent]:
     """Events as the record keeps them; those of `/sync` do not say their room."""
     whole = ({**entry, "room_id": room} if isinstance(entry, dict) else entry for entry in entries)
     return [event for event in map(as_event, whole) if event is not None]
