@@ -24,11 +24,12 @@ Enforce = Literal["module", "after_the_fact"]
 Login = Literal["password", "single_sign_on"]
 
 KEYS = ("homeserver", "appservice", "database", "policy", "enforce", "admin", "auto_join", "spaces", "message_link",
-        "removals_wait_above", "mail", "web")  # fmt: skip
+        "removals_wait_above", "mail", "web", "exports")  # fmt: skip
 HOMESERVER_KEYS = ("address", "server_name")
 APPSERVICE_KEYS = ("id", "address", "hostname", "port", "as_token", "hs_token", "bot")
 SPACES_KEYS = ("books_with_at_least",)
 MAIL_KEYS = ("server", "username", "password", "sender", "per_minute")
+EXPORTS_KEYS = ("folder", "key", "fonts", "handling")
 WEB_KEYS = ("address", "hostname", "port", "homeserver", "login")
 ENFORCE: Mapping[str, Enforce] = {"module": "module", "after_the_fact": "after_the_fact"}
 LOGIN: Mapping[str, Login] = {"password": "password", "single_sign_on": "single_sign_on"}
@@ -109,6 +110,20 @@ class Web:
 
 
 @dataclass(frozen=True, slots=True)
+class Exports:
+    """How exports of chats are made; every path is absolute."""
+
+    folder: Path = Path("exports")
+    """Where unfinished exports lie; nothing stays there once it was handed out."""
+    key: Path = Path("export.key")
+    """The key that signs exports; made when it is first needed."""
+    fonts: Path | None = None
+    """A folder with fonts that go before all others."""
+    handling: str = ""
+    """A mark on the cover of every export."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """How this bridge is set up; every path in it is absolute."""
 
@@ -127,6 +142,7 @@ class Config:
     removals_wait_above: int = 10
     mail: Mail = Mail()
     web: Web = Web()
+    exports: Exports = Exports()
 
     @property
     def bot(self) -> str:
@@ -199,6 +215,7 @@ class _ConfigReading(Reading):
             removals_wait_above=self.whole(keys.get("removals_wait_above"), "removals_wait_above", 0, 1_000_000, 10),
             mail=self._mail(keys.get("mail")),
             web=self._web(keys.get("web")),
+            exports=self._exports(keys.get("exports")),
         )
 
     def _homeserver(self, root: Node, node: Node | None) -> Homeserver:
@@ -265,6 +282,17 @@ class _ConfigReading(Reading):
             port=self.whole(keys.get("port"), "web.port", 1, 65535, default.port),
             homeserver=self._address_or_none(keys.get("homeserver"), "web.homeserver"),
             login=self.word(keys.get("login"), "web.login", LOGIN, default.login),
+        )
+
+    def _exports(self, node: Node | None) -> Exports:
+        keys = self.fields(node, "exports", EXPORTS_KEYS)
+        folder = self._file.parent
+        fonts = self.text(keys.get("fonts"), "exports.fonts", 4000)
+        return Exports(
+            folder=folder / (self.text(keys.get("folder"), "exports.folder", 4000) or "exports"),
+            key=folder / (self.text(keys.get("key"), "exports.key", 4000) or "export.key"),
+            fonts=folder / fonts if fonts else None,
+            handling=self.text(keys.get("handling"), "exports.handling", 200),
         )
 
     def _address_or_none(self, node: Node | None, what: str) -> str:

@@ -22,6 +22,7 @@ SECTIONS = {
     "spaces": config.SPACES_KEYS,
     "mail": config.MAIL_KEYS,
     "web": config.WEB_KEYS,
+    "exports": config.EXPORTS_KEYS,
 }
 NAMES = [f"{section}.{key}".lstrip(".") for section, keys in SECTIONS.items() for key in keys]
 KEYS = [name for name in NAMES if name not in SECTIONS]
@@ -56,7 +57,11 @@ def written(key: str, value: str) -> str:
 def named_by(noun: type, prefix: str = "") -> Iterator[str]:
     for each in fields(noun):
         nouns = {"homeserver": config.Homeserver, "appservice": Appservice, "spaces": Spaces}
-        inner = {**nouns, "mail": config.Mail, "web": config.Web}.get(each.name) if not prefix else None
+        inner = (
+            {**nouns, "mail": config.Mail, "web": config.Web, "exports": config.Exports}.get(each.name)
+            if not prefix
+            else None
+        )
         if inner is not None and is_dataclass(inner):
             yield from named_by(inner, f"{each.name}.")
         elif each.name != "file":
@@ -66,11 +71,15 @@ def named_by(noun: type, prefix: str = "") -> Iterator[str]:
 def test_the_least_configuration_names_the_homeserver_alone_and_the_example_shows_every_other_default() -> None:
     least, example = read(LEAST), config.load(EXAMPLE)
 
-    for key in set(KEYS) - {"appservice.as_token", "appservice.hs_token", "database", "policy"}:
+    paths = {"database", "policy", "exports.folder", "exports.key"}
+    for key in set(KEYS) - paths - {"appservice.as_token", "appservice.hs_token"}:
         assert value_of(least, key) == value_of(example, key), key
     assert (least.database, least.policy) == ("sqlite:/etc/qwil/qwil.db", Path("/etc/qwil/policy.yaml"))
     assert example.database == f"sqlite:{EXAMPLE.absolute().parent}/qwil.db"
     assert example.policy == EXAMPLE.absolute().parent / "policy.yaml"
+    assert (least.exports.folder, least.exports.key) == (Path("/etc/qwil/exports"), Path("/etc/qwil/export.key"))
+    assert example.exports.folder == EXAMPLE.absolute().parent / "exports"
+    assert example.exports.key == EXAMPLE.absolute().parent / "export.key"
     assert (least.appservice.as_token, least.appservice.hs_token) == ("", "")
 
 
@@ -118,6 +127,10 @@ def test_every_key_stands_in_the_example_below_a_comment(key: str) -> None:
         ("web.address", "https://chat.school.example/", "https://chat.school.example"),
         ("web.hostname", "0.0.0.0", "0.0.0.0"),
         ("web.port", "8080", 8080),
+        ("exports.folder", "/var/lib/qwil", Path("/var/lib/qwil")),
+        ("exports.key", "secrets/export.key", Path("/etc/qwil/secrets/export.key")),
+        ("exports.fonts", "fonts", Path("/etc/qwil/fonts")),
+        ("exports.handling", "Confidential", "Confidential"),
         ("web.homeserver", "https://matrix.school.example", "https://matrix.school.example"),
         ("web.login", "single_sign_on", "single_sign_on"),
     ],
