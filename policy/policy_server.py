@@ -206,9 +206,14 @@ class PolicyServer:
         return await self._store.db_pool.runInteraction("qwil_verdict", verdict_in, event_id)  # type: ignore[no-any-return]
 
     async def _ensure_table(self) -> None:
-        if not self._table_is_there:
+        if self._table_is_there:
+            return
+        try:
             await self._store.db_pool.runInteraction("qwil_verdicts", make_table)
             self._table_is_there = True
+        except self._store.db_pool.engine.module.Error as error:
+            # PostgreSQL lets one of two that make it at the same moment fail; then it is there.
+            logger.info("The table of verdicts was not made here: %s", error)
 
     async def _trim(self) -> None:
         await self._ensure_table()

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from signedjson.key import decode_verify_key_bytes
 from signedjson.sign import verify_signed_json
 from unpaddedbase64 import decode_base64
 
+from bridge.demo.homeserver import Homeserver, StartError
 from policy.policy_server import KEY_ID, PATH, UNSTABLE_PATH
 from tests.homeserver.conftest import Connect
 from tests.homeserver.matrix_client import Answer, Client, RefusedError, eventually, refusal_of
@@ -22,8 +24,8 @@ POLICY = "m.room.policy"
 
 
 @pytest.fixture(scope="module")
-async def servers(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    servers = two_servers(tmp_path_factory.mktemp("asking"))
+async def servers(tmp_path_factory: pytest.TempPathFactory, postgres_for_a_file: str) -> Any:
+    servers = two_servers(tmp_path_factory.mktemp("asking"), postgres=postgres_for_a_file)
     async with servers.here, servers.there:
         yield servers
 
@@ -306,3 +308,32 @@ async def test_without_a_policy_nothing_is_signed_and_nothing_is_said_for_good(
     assert refused(answer)
     assert answer.error.startswith("The rules of this server cannot be read at the moment")
     await eventually(lambda: peer.ask("POST", PATH, event), lambda answer: answer.status == 200)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("missing/policy.key", "policy_key cannot be read or made"),
+        ("signing.key", "has to hold one line `ed25519 policy_server SEED`"),
+    ],
+)
+async def test_a_key_that_cannot_be_stops_the_start_with_a_sentence(tmp_path: Path, key: str, said: str) -> None:
+    (tmp_path / "policy.yaml").write_text("")
+    module = {"policy": str(tmp_path / "policy.yaml"), "bot": "@qwil:qwil.test", "policy_key": str(tmp_path / key)}
+
+    with pytest.raises(StartError) as failed:
+        await Homeserver(tmp_path, module=module).start()
+
+    assert said in str(failed.value)
+
+
+async def test_the_key_is_made_where_the_configuration_says(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("")
+    key = tmp_path / "elsewhere.key"
+    module = {"policy": str(tmp_path / "policy.yaml"), "bot": "@qwil:qwil.test", "policy_key": str(key)}
+
+    async with Homeserver(tmp_path, module=module):
+        made = key.read_text()
+
+    assert made.startswith("ed25519 policy_server ")
+    assert list(tmp_path.glob("*.policy.key")) == []

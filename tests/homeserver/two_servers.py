@@ -88,19 +88,19 @@ class TwoServers:
         self.policy.write_text(policy(self.here.server_name, self.there.server_name, **people))
 
 
-def two_servers(folder: Path, **module: str) -> TwoServers:
-    """Not started yet; keywords go into the module's configuration."""
+def two_servers(folder: Path, *, postgres: str | None = None) -> TwoServers:
+    """Not started yet; ours on that database, or like the other one on SQLite."""
     tls = certificate(folder)
     ports = [free_port() for _ in range(4)]
     ours, theirs = f"localhost:{ports[1]}", f"localhost:{ports[3]}"
     file = folder / "policy.yaml"
     file.write_text(policy(ours, theirs))
-    configuration = {"policy": str(file), "bot": f"@qwil:{ours}", **module}
     here = Homeserver(
         folder / "ours",
         server_name=ours,
         port=ports[0],
-        module=configuration,
+        module={"policy": str(file), "bot": f"@qwil:{ours}"},
+        postgres=postgres,
         settings=settings(ports[0], ports[1], tls),
     )
     there = Homeserver(folder / "theirs", server_name=theirs, port=ports[2], settings=settings(ports[2], ports[3], tls))
