@@ -261,15 +261,20 @@ def _join(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:
 def _renamed(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:
     """A member event of somebody inside: another name is refused, and so is a picture that is none of the bot's.
 
-    The plain name comes from the profile when the bot has changed it, and is made the one that is right for the room.
+    What comes from the account's profile was not asked for, and is made what is right for the room.
     """
     passes = with_profile(policy, room, attempt, now)
     content, right = attempt.content, passes.content or attempt.content
     before = room.members[attempt.sender].content
+    unasked = (attempt.profile, before, right)
     plain = {member.name for member in policy.accounts.get(attempt.sender, ())}
-    if content.get("displayname") not in {None, right.get("displayname"), before.get("displayname"), *plain}:
+    if content.get("displayname") not in {None, *plain, *(one.get("displayname") for one in unasked)}:
         return refused(_NAMES_ARE_GIVEN)
-    if attempt.badge is None and content.get("avatar_url") not in (None, "", before.get("avatar_url")):
+    if attempt.badge is None and content.get("avatar_url") not in {
+        None,
+        "",
+        *(one.get("avatar_url") for one in unasked),
+    }:
         return refused(_BADGES_ARE_GIVEN)
     return passes
 

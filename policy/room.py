@@ -74,6 +74,8 @@ class Attempt(NamedTuple):
     state_key: str | None = None
     badge: Badge | None = None
     """Of a member event: the letter of its picture where that is one of the bot's for this very person."""
+    profile: Mapping[str, Any] = {}
+    """Of a member event: name and picture of the account, which homeserver and clients put in by themselves."""
     closing: bool = False
     """The account that leaves is being closed."""
 

@@ -292,7 +292,12 @@ class PolicyModule:
         if event.membership == "leave":
             leaves = room.direct == sender == event.state_key
             return attempt._replace(closing=leaves and await self._store.get_user_deactivated_status(sender))
-        return attempt._replace(badge=await self._badge(UserId(event.state_key), event.content.get("avatar_url")))
+        badge = await self._badge(UserId(event.state_key), event.content.get("avatar_url"))
+        if room.membership(sender) != "join" or sender != event.state_key:
+            return attempt._replace(badge=badge)
+        profile = await self._store.get_profileinfo(UserID.from_string(sender))
+        shown = {"displayname": profile.display_name, "avatar_url": profile.avatar_url}
+        return attempt._replace(badge=badge, profile=shown)
 
     async def _badge(self, user: UserId, url: object) -> Badge | None:
         """The letter of a picture that is one of the bot's for this person; once found it is not looked up again."""

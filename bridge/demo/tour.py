@@ -260,11 +260,8 @@ async def group_life(tour: Tour) -> None:
     earlier = await reyes.read(room)
     tour.true("Dolores Reyes reads what was written before she came.", "Let us talk about Ada's reading." in earlier)
     await tour.refused("Ngozi Obi tries to remove her", obi.remove(room, reyes))
-    await reyes.call_oneself(room, "Headteacher")
-    await begum.look()
-    tour.true(
-        "Dolores Reyes calls herself “Headteacher” there; the others see her by her own name.",
-        begum.name_of(room, reyes) == "Dolores Reyes",
+    await tour.refused(
+        "Dolores Reyes tries to call herself “Headteacher” there", reyes.call_oneself(room, "Headteacher")
     )
     await tour.refused("She switches on encryption, which would keep the chat off the record", reyes.encrypt(room))
     await reyes.leave(room)

@@ -121,8 +121,11 @@ async def test_a_room_shows_the_bots_badges_alone(people: People, http: aiohttp.
 
     assert await shown(ode, wrong_letter) is None
     assert await shown(ode, right) == right
-    for picture in (wrong_letter, somebody_elses, own, elsewhere, "mxc://qwil.test/unknown", "nonsense", ""):
+    for picture in (wrong_letter, ""):
         assert await shown(ode, picture) == right
+    for picture in (somebody_elses, own, elsewhere, "mxc://qwil.test/unknown", "nonsense"):
+        assert (await refusal_of(shown(ode, picture))).rules == ["EXT-8"]
+    assert (await head.state(room, "m.room.member", ode.user_id))["avatar_url"] == right
     at_home = await upload(bot, http, badge_file("S", head.user_id))
     assert await shown(head, at_home) == at_home
 
