@@ -15,6 +15,7 @@ from signedjson.sign import verify_signed_json
 from unpaddedbase64 import decode_base64
 
 from bridge.demo.homeserver import Homeserver, StartError
+from policy.module_refusals import PATH as REFUSALS
 from policy.policy_server import KEY_ID, PATH, UNSTABLE_PATH
 from tests.homeserver.conftest import Connect
 from tests.homeserver.matrix_client import Answer, Client, RefusedError, eventually, refusal_of
@@ -114,6 +115,16 @@ async def test_the_other_servers_client_reads_our_refusal(people: People, room: 
 
     assert (answer.status, answer.errcode, answer.rules) == (400, "M_FORBIDDEN", ["REV-1"])
     assert answer.error.startswith("Chats here are on record and cannot be encrypted.")
+
+
+async def test_what_another_servers_people_are_refused_is_on_record(people: People, room: str) -> None:
+    ben = people["ben"]
+
+    await refusal_of(ben.send_event(room, "org.qwil.chat", {"kind": "staff"}))
+    refusals = (await people["qwil"].ask("GET", REFUSALS))["refusals"]
+
+    found = [one for one in refusals if one["what"] == f"org.qwil.chat by {ben.user_id} in {room}"]
+    assert [(one["rules"], one["times"]) for one in found] == [(["CHAT-9"], 1)]
 
 
 async def test_what_we_send_is_confirmed_to_the_other_server(servers: TwoServers, people: People, room: str) -> None:
