@@ -30,6 +30,9 @@ from policy.change import SetField
 from policy.enrol import MATRIX
 from policy.model import Membership, Moment, Organisation, PersonId, Terms, UserId
 
+ANSWER_WITHIN = 30.0
+"""Seconds that somebody at the page waits for the homeserver."""
+
 PATIENCE = 10.0
 """Seconds until the policy that was written is expected to be in force."""
 
@@ -167,14 +170,18 @@ class Acceptance:
         promised = [one for one in self._source.policy.accounts.get(user, ()) if one.id != guest.invitation.person]
         ours = guest.invitation.account == user
         if promised or user == self._bot or not (ours or await self._asked(self._accounts.is_free(username))):
-            raise Problem("username", "username_taken")
+            key = "username_exists" if guest.member is not None and guest.member.matrix == user else "username_taken"
+            raise Problem("username", key)
 
     async def _make(self, guest: Guest, user: UserId, password: str) -> None:
         """What is being made is noted first: after a failure or a kill it is ours to finish, and nobody else's."""
         member = _open(guest)
         await self._ledger.put(replace(self._now(guest), account=user))
         try:
-            await self._accounts.make(user, name=member.name, password=password)
+            async with asyncio.timeout(ANSWER_WITHIN):
+                await self._accounts.make(user, name=member.name, password=password)
+        except TimeoutError as late:
+            raise Problem("", "later") from late
         except Refused as refusal:
             await self._ledger.put(replace(self._now(guest), account=guest.invitation.account))
             log.warning("The homeserver made no account %s: %s", user, refusal)
@@ -198,9 +205,10 @@ class Acceptance:
                 f"{member.name}. It is good for 15 minutes. If you are not {member.name}, do nothing."
             )
             try:
-                room = await self._direct.room(user)
-                await self._performer.say_in(room, text, about=f"code {member.id} {self._clock()}")
-            except Refused as refusal:
+                async with asyncio.timeout(ANSWER_WITHIN):
+                    room = await self._direct.room(user)
+                    await self._performer.say_in(room, text, about=f"code {member.id} {self._clock()}")
+            except (Refused, TimeoutError) as refusal:
                 self._proofs.forget(member.id)
                 log.warning("No code could be sent to %s: %s", user, refusal)
                 raise Problem("matrix", "matrix_unreachable") from refusal
@@ -282,7 +290,10 @@ class Acceptance:
 
     async def _asked(self, question: Awaitable[bool]) -> bool:
         try:
-            return await question
+            async with asyncio.timeout(ANSWER_WITHIN):
+                return await question
+        except TimeoutError as late:
+            raise Problem("", "later") from late
         except Refused as refusal:
             log.warning("The homeserver does not answer about an account: %s", refusal)
             raise Problem("", "later") from refusal

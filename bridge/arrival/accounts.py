@@ -48,4 +48,4 @@ class Accounts:
     async def make(self, user: UserId, *, name: str, password: str) -> None:
         """Make an account, or set the password of one that is there; raises `Refused`."""
         content = {"password": password, "displayname": name, "admin": False, "logout_devices": False}
-        await self._homeserver.ask(Method.PUT, SynapseAdminPath.v2.users[user], content)
+        await self._homeserver.ask(Method.PUT, SynapseAdminPath.v2.users[user], content, secret=True)

@@ -23,10 +23,13 @@ from bridge.arrival.terms import TermsKept
 from bridge.arrival.welcome import Welcomes
 from bridge.config import Config
 from bridge.policy_file import PolicySource
-from policy.model import Membership, Moment, Organisation, PersonId
+from policy.model import Membership, Moment, Organisation, PersonId, Policy
 
 LONGEST_SLEEP = 60.0
 """Seconds until everything is looked at again, whatever wakes it."""
+
+SHORTEST_SLEEP = 0.5
+"""Seconds until one whose turn has not come is looked at again."""
 
 log = logging.getLogger("qwil.arrival")
 
@@ -54,6 +57,7 @@ class Arrivals:
         self._terms = terms
         self._config = config
         self._clock = clock
+        self._followed: Policy | None = None
         self._awake = asyncio.Event()
         self._server_away_until: Moment = 0.0
 
@@ -93,12 +97,12 @@ class Arrivals:
         due = self._ledger.next_mail()
         if due is None or self._carrier is None or not self._config.web.address:
             return LONGEST_SLEEP
-        return min(max(due, self._server_away_until) - self._clock(), LONGEST_SLEEP)
+        return min(max(max(due, self._server_away_until) - self._clock(), SHORTEST_SLEEP), LONGEST_SLEEP)
 
     async def follow_policy(self) -> None:
         """Every invited row of the policy has an invitation, and every invitation a row that is still invited."""
         policy = self._source.policy
-        if not policy.organisations:
+        if not policy.organisations or policy is self._followed:
             return
         for member in policy.people.values():
             if member.status == "invited":
@@ -106,6 +110,7 @@ class Arrivals:
         for one in self._ledger:
             if one.state == "pending":
                 await self._close(one, policy.people.get(one.person))
+        self._followed = policy
 
     async def _offer(self, member: Membership) -> None:
         known, now = self._ledger.get(member.id), self._clock()
@@ -131,8 +136,9 @@ class Arrivals:
             return False
         one = min(due, key=lambda waiting: (waiting.next_mail or 0.0, waiting.person))
         member = self._source.policy.people.get(one.person)
-        if member is None or member.status != "invited" or not member.email:
-            await self._ledger.put(replace(one, next_mail=None))
+        if member is None or member.status != "invited" or member.email != one.email:
+            # A corrected address is in the ledger before it is in force.
+            await self._ledger.put(replace(one, next_mail=now + SHORTEST_SLEEP))
             return False
         await self._mail(one, member, self._carrier)
         return True

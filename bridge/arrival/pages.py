@@ -212,6 +212,7 @@ class Pages:
             "shown_terms": "terms-code" if proving else "terms-new",
             "sso": self._by_sign_on,
             "fixed_username": fixed[1:].partition(":")[0] if here else "",
+            "fixed": fixed,
             "fixed_remote": "" if here else fixed,
             "server": self._config.homeserver.server_name,
         }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -363,3 +365,100 @@ async def test_a_broadcast_reaches_everybody_meant_and_says_how_far_it_is(school
         lambda texts: f"Broadcast: {number} of {number} done, {number} reached." in "\n".join(texts),
     )
     assert not [text for text in await said_by_bot(north) if "closed tomorrow" in text]
+
+
+async def test_while_the_policy_cannot_be_written_nothing_is_half_made_and_the_same_link_does_it_later(
+    school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession
+) -> None:
+    good = with_people(invited("halfway"), books="halfway")
+    school.edit(good)
+    link = link_in(await mail_to(mailbox, "halfway@home.example"))
+    school.edit(good.replace("organisations:", "organisatoins:"))
+
+    status, page = await post(web, link, **choice("half.way"))
+
+    assert (status, "could not be done just now" in page) == (400, True)
+    login = await school.homeserver.login("@half.way:qwil.test", SECRET)
+    outside = Client(school.homeserver, login, web)
+    with pytest.raises(RefusedError):
+        await outside.create_room("@okafor:qwil.test")
+    school.edit(good)
+    other = "another long secret"
+    await eventually(
+        lambda: post(web, link, **choice("half.way", password=other, again=other)), lambda answer: answer[0] == 200
+    )
+    await school.homeserver.login("@half.way:qwil.test", other)
+    assert 'matrix: "@half.way:qwil.test"' in school.settings.policy.read_text()
+
+
+async def test_nobody_else_gets_the_account_that_was_half_made(
+    school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession
+) -> None:
+    good = with_people(invited("first"), invited("second"), books="first, second")
+    school.edit(good)
+    first = link_in(await mail_to(mailbox, "first@home.example"))
+    second = link_in(await mail_to(mailbox, "second@home.example"))
+    school.edit(good.replace("organisations:", "organisatoins:"))
+    assert (await post(web, first, **choice("contested")))[0] == 400
+    school.edit(good)
+
+    status, page = await post(web, second, **choice("contested"))
+
+    assert (status, "Somebody has this username already" in page) == (400, True)
+
+
+async def test_two_clicks_at_once_accept_once(school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession) -> None:
+    school.edit(with_people(invited("twice"), books="twice"))
+    link = link_in(await mail_to(mailbox, "twice@home.example"))
+
+    answers = await asyncio.gather(*(post(web, link, **choice("twice.click")) for _ in range(3)))
+
+    assert sorted(status for status, _ in answers) == [200, 410, 410]
+
+
+async def test_an_account_that_the_administrator_named_is_made_or_proven_and_no_other(
+    school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession
+) -> None:
+    named = invited("named", matrix='"@named.one:qwil.test"')
+    there = invited("there", matrix='"@reed:qwil.test"')
+    school.edit(with_people(named, there, books="named, there"))
+    link = link_in(await mail_to(mailbox, "named@home.example"))
+    status, page = await post(web, link, do="prove", matrix="@ode:qwil.test")
+    assert (status, "This invitation is for the account @named.one:qwil.test" in page) == (400, True)
+    status, page = await post(web, link, **choice("something.else"))
+    assert (status, "@named.one:qwil.test" in page) == (200, True)
+
+    link = link_in(await mail_to(mailbox, "there@home.example"))
+    status, page = await post(web, link, **choice("reed"))
+
+    assert (status, "This account is there already. Prove below" in page) == (400, True)
+
+
+async def test_where_people_log_in_by_single_sign_on_the_page_asks_for_no_password_and_waits_for_the_account(
+    tmp_path: Path, mailbox: Mailbox, web: aiohttp.ClientSession
+) -> None:
+    port = free_port()
+    more = (
+        f"mail: {{server: 'smtp://127.0.0.1:{mailbox.port}', per_minute: 100000}}\n"
+        f"web: {{address: 'http://127.0.0.1:{port}', port: {port}, login: single_sign_on}}\n"
+    )
+    policy = with_people(invited("signon"), books="signon")
+    async with bridged(tmp_path, policy, ["head", "okafor"], more=more) as school:
+        link = link_in(await mail_to(mailbox, "signon@home.example"))
+        _, page = await get(web, link)
+        assert 'type="password"' not in page
+        assert (await post(web, link, **choice("sign.on")))[1].count("You are in") == 0
+        status, page = await post(web, link, do="prove", matrix="@sign.on:qwil.test")
+        assert (status, "There is no account @sign.on:qwil.test yet." in page) == (400, True)
+        assert "@sign.on" not in school.settings.policy.read_text()
+
+        # Their first login, which makes the account.
+        await school.homeserver.register("sign.on", PASSWORD)
+        client = await school.client("sign.on")
+
+        assert (await post(web, link, do="prove", matrix="@sign.on:qwil.test"))[0] == 200
+        texts = await eventually(lambda: said_by_bot(client), lambda texts: any("is the code" in one for one in texts))
+        code = re.search(r"\d{8}", texts[-1])
+        assert code
+        status, page = await post(web, link, do="confirm", code=code[0], terms="yes")
+        assert (status, "single sign-on. Your account is" in page) == (200, True)
