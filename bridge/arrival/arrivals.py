@@ -23,6 +23,7 @@ from bridge.arrival.terms import TermsKept
 from bridge.arrival.welcome import Welcomes
 from bridge.config import Config
 from bridge.policy_file import PolicySource
+from bridge.retry import until_available
 from policy.model import Membership, Moment, Organisation, PersonId, Policy
 
 LONGEST_SLEEP = 60.0
@@ -63,7 +64,7 @@ class Arrivals:
 
     async def run(self) -> NoReturn:
         """Work until cancelled; the ledger is loaded."""
-        await self.recover()
+        await until_available(self.recover)
         while True:
             self._awake.clear()
             try:

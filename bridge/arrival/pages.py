@@ -225,7 +225,7 @@ class Pages:
     def _gone(self, key: str, guest: Guest | None, *, status: int | None = None) -> web.Response:
         w, organisation = self._wording(guest), _name(guest.organisation if guest else None)
         text = w(f"gone_{key}", organisation=organisation)
-        user = UserId(guest.invitation.account) if guest is not None and key == "accepted" else None
+        user = _account(guest) if guest is not None and key == "accepted" else None
         return self._told(guest, w("gone_title"), text, user=user, status=status or GONE.get(key, 410))
 
     def _told(
@@ -294,6 +294,12 @@ class Attempts:
     def _lately(self, who: str) -> list[Moment]:
         since = self._clock() - WRONG_WINDOW
         return [moment for moment in self._times.get(who, ()) if moment > since]
+
+
+def _account(guest: Guest) -> UserId | None:
+    """The account that accepted, also where an administrator made the row active by hand."""
+    by_hand = guest.member.matrix if guest.member is not None else None
+    return UserId(guest.invitation.account) if guest.invitation.account else by_hand
 
 
 def _name(organisation: Organisation | None) -> str:

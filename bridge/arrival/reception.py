@@ -28,6 +28,7 @@ from bridge.office import Office
 from bridge.perform import Performer
 from bridge.policy_file import PolicySource
 from bridge.policy_writer import PolicyWriter
+from bridge.retry import until_available
 from bridge.store import Store
 from policy.model import UserId
 
@@ -93,7 +94,7 @@ class Reception:
 
     async def run(self) -> NoReturn:
         """Invite, mail and welcome until cancelled, and serve the page where there is one."""
-        await self._ledger.load()
+        await until_available(self._ledger.load)
         async with self._listening():
             await self._arrivals.run()
 
@@ -113,7 +114,11 @@ class Reception:
         runner = web.AppRunner(self._pages.application(), access_log=None)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._config.web.hostname, self._config.web.port).start()
+            try:
+                await web.TCPSite(runner, self._config.web.hostname, self._config.web.port).start()
+            except OSError:
+                log.error("The page for invitations cannot listen: correct web.hostname and web.port in config.yaml.")
+                raise
             log.info("Invitations are accepted on %s:%d.", self._config.web.hostname, self._config.web.port)
             yield
         finally:
