@@ -40,7 +40,7 @@ $(VENV)/installed-dev: pyproject.toml $(VENV)/made
 
 # Browser tests want Debian's Chromium: installed where we may (root, apt), elsewhere they are left out with a word.
 $(VENV)/browser: | $(VENV)/made
-	@if ! command -v chromium chromium-browser google-chrome >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	@if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		echo "Installing Chromium for the browser tests ..."; \
 		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) >$(VENV)/browser.log 2>&1 \
 			|| echo "Chromium could not be installed, see $(VENV)/browser.log: the browser tests are left out."; \
