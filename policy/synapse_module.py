@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from canonicaljson import encode_canonical_json
+from synapse.api.constants import MAX_PDU_SIZE
 from synapse.api.errors import Codes, SynapseError
 from synapse.events import EventBase
 from synapse.module_api import NOT_SPAM, ModuleApi
@@ -32,6 +34,8 @@ from policy.archive import ARCHIVED, EVERY, Archive
 from policy.creation import Making, room_asked_for, spanning_steps
 from policy.decide import decide
 from policy.decision import Badge, Decision, Objection
+from policy.departed import Departed
+from policy.devices import Devices
 from policy.hot_reload import PolicyFile
 from policy.judge import (
     REDACTION,
@@ -84,6 +88,9 @@ _VERSIONS = ("11", "10")
 
 _WITHOUT_ACCOUNT = 50
 """So many more are searched for, as people without a Matrix ID cannot be offered."""
+
+_LARGEST_OPENING = MAX_PDU_SIZE - 1024
+"""Bytes; the event is made anew and may grow a little by what comes before it."""
 
 _MAKING_SECONDS = 60
 _MOST_BADGES = 100_000
@@ -176,6 +183,8 @@ class PolicyModule:
         self._profiles_without_us = profiles.check_profile_query_allowed
         profiles.check_profile_query_allowed = self.check_profile_query_allowed
         self._mail_without_us, members.do_3pid_invite = members.do_3pid_invite, self.do_3pid_invite
+        Departed(self._api).register()
+        Devices(self._api, self._know_each_other).register()
 
     def _prepared(self, policy: Policy) -> Iterator[None]:
         with_several(policy)
@@ -328,6 +337,9 @@ class PolicyModule:
                 await self._hold(event.room_id, room, verdict.whom)
                 raise _error(Refused(verdict.text, verdict.rules))
             case Opens():
+                # Whoever comes in before a message that is then not taken would be in a chat that has not begun.
+                if len(encode_canonical_json(event.get_pdu_json())) > _LARGEST_OPENING:
+                    raise SynapseError(413, "This message is too long to begin a chat with.", Codes.TOO_LARGE)
                 await self._bring_in(event.room_id, attempt.sender, verdict.people)
                 # Made anew, so that it comes after those entries and is theirs to read and to be notified of.
                 return _passed(event, Passes(event.content))
@@ -470,8 +482,15 @@ class PolicyModule:
             viewer, whom = UserId(requester.to_string()), UserId(target.to_string())
             if self._free(viewer):
                 await self._profiles_without_us(target, requester)
-            elif not _reaches(self._policy(), viewer, whom, time.time()) and not await self._share_a_room(viewer, whom):
+            elif not await self._know_each_other(viewer, whom):
                 raise _error(refused(_STRANGERS_PROFILE))
+
+    async def _know_each_other(self, viewer: UserId, whom: UserId) -> bool:
+        if viewer == self._settings.bot:
+            return True
+        policy = self._policy()
+        among_themselves = self._ignored(policy, viewer) and self._ignored(policy, whom)
+        return among_themselves or _reaches(policy, viewer, whom, time.time()) or await self._share_a_room(viewer, whom)
 
     async def _share_a_room(self, one: UserId, other: UserId) -> bool:
         rooms = await self._store.get_rooms_for_user(one)

@@ -27,7 +27,9 @@ ALSO = {
 """What some of the core needs besides, and why it is harmless."""
 
 EDGES = {
-    "policy.synapse_module": {"synapse", "twisted", "logging", "pathlib", "time", "uuid"},
+    "policy.synapse_module": {"synapse", "twisted", "canonicaljson", "logging", "pathlib", "time", "uuid"},
+    "policy.departed": {"synapse", "sys"},
+    "policy.devices": {"synapse"},
     "policy.module_refusals": {"synapse"},
     "policy.module_status": {"synapse"},
     "policy.policy_server": {

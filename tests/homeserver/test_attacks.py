@@ -1,0 +1,141 @@
+"""What somebody with bad intentions tries, with a real client against a homeserver with module and bridge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from policy.rooms import CHAT
+from tests.homeserver import two_schools
+from tests.homeserver.bridged import Bridged, bridged
+from tests.homeserver.conftest import BOT, Connect, StartHomeserver
+from tests.homeserver.matrix_client import Client, eventually, refusal_of
+
+PEOPLE = ["head", "okafor", "lowe", "chan", "diaz", "north", "rest", "ode", "reed", "kemp"]
+
+
+@pytest.fixture(scope="module")
+async def school(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridged]:
+    async with bridged(tmp_path_factory.mktemp("attacked"), two_schools.policy(), PEOPLE) as running:
+        yield running
+
+
+async def begun(creator: Client, *others: Client, **request: Any) -> str:
+    """A chat with its first message, that everybody is in."""
+    room = await creator.create_room(*(other.user_id for other in others), **request)
+    await eventually(lambda: creator.members(room), lambda members: BOT in members)
+    await creator.send(room, "Good morning")
+    for other in others:
+        await eventually(other.joined_rooms, lambda rooms: room in rooms)
+    await eventually(lambda: creator.state(room, CHAT), lambda content: content["draft"] is False)
+    return room
+
+
+def text(body: str, **more: Any) -> dict[str, Any]:
+    return {"msgtype": "m.text", "body": body, **more}
+
+
+async def everything_shown(client: Client, room: str, event: str) -> str:
+    """All that a client gets by every way of reading that there is, of a room and of one event in it."""
+    inside, threads = f"rooms/{quote(room)}", f"/_matrix/client/v1/rooms/{quote(room)}"
+    words = {"search_categories": {"room_events": {"search_term": "later", "include_state": True}}}
+    sliding = {"required_state": [["*", "*"]], "timeline_limit": 100}
+    simplified = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
+    asked: list[tuple[str, str, Any, dict[str, str | int]]] = [
+        ("GET", f"{inside}/messages", None, {"dir": "b", "limit": 100}),
+        ("GET", f"{inside}/messages", None, {"dir": "f", "limit": 100}),
+        ("GET", f"{inside}/event/{event}", None, {}),
+        ("GET", f"{inside}/context/{event}", None, {"limit": 100}),
+        ("GET", f"{threads}/relations/{event}", None, {}),
+        ("GET", f"{threads}/threads", None, {}),
+        ("GET", f"{threads}/hierarchy", None, {}),
+        ("GET", f"{inside}/state", None, {}),
+        ("GET", f"{inside}/members", None, {}),
+        ("GET", f"/_matrix/client/r0/{inside}/initialSync", None, {}),
+        ("GET", "sync", None, {"filter": json.dumps({"room": {"include_leave": True}})}),
+        ("POST", "search", words, {}),
+        ("POST", simplified, {"room_subscriptions": {room: sliding}}, {}),
+    ]  # fmt: skip
+    answers = [await client.request(method, path, body, **params) for method, path, body, params in asked]
+    return json.dumps([answer.body for answer in answers])
+
+
+async def test_a_removed_person_sees_nothing_of_what_comes_later_whichever_way_they_ask(school: Bridged) -> None:
+    okafor, chan, diaz = await school.clients("okafor", "chan", "diaz")
+    room = await begun(okafor, chan, diaz, name="Trip")
+    old = await okafor.send(room, "We leave at nine")
+    await eventually(lambda: okafor.state(room, "m.room.power_levels"), lambda state: okafor.user_id in state["users"])
+    await okafor.kick(room, chan.user_id)
+    replaced = {"m.new_content": text("later, edited"), "m.relates_to": {"rel_type": "m.replace", "event_id": old}}
+    await okafor.send_event(room, "m.room.message", text("* later, edited", **replaced))
+    answer = {"m.relates_to": {"rel_type": "m.thread", "event_id": old}}
+    await okafor.send_event(room, "m.room.message", text("later, in a thread", **answer))
+    await okafor.send(room, "later, at the end")
+    await okafor.set_state(room, "m.room.name", {"name": "later, a title"})
+
+    shown = await everything_shown(chan, room, old)
+
+    assert "We leave at nine" in shown
+    assert "later" not in shown.replace("We leave at nine", "")
+    assert "later, in a thread" in await everything_shown(diaz, room, old)
+
+
+async def test_whoever_is_added_again_reads_the_whole_history(school: Bridged) -> None:
+    okafor, chan, diaz = await school.clients("okafor", "chan", "diaz")
+    room = await begun(okafor, chan, diaz)
+    await chan.leave(room)
+    await okafor.send(room, "Said meanwhile")
+    await okafor.invite(room, chan.user_id)
+    await eventually(chan.joined_rooms, lambda rooms: room in rooms)
+
+    assert "Said meanwhile" in [event["content"].get("body") for event in await chan.messages(room)]
+
+
+async def test_an_invitation_that_came_to_nothing_shows_nothing_of_the_chat(
+    start_homeserver: StartHomeserver, connect: Connect
+) -> None:
+    homeserver = await start_homeserver(two_schools.policy())
+    bot, okafor, chan, diaz = [await connect(homeserver, user) for user in ("qwil", "okafor", "chan", "diaz")]
+    room = await two_schools.open_chat(bot, okafor, chan, staff=[okafor])
+    old = await okafor.send(room, "Between us")
+    await okafor.invite(room, diaz.user_id)
+    await diaz.leave(room)
+
+    shown = await everything_shown(diaz, room, old)
+
+    assert "Between us" not in shown
+    assert chan.user_id not in shown
+
+
+async def test_devices_of_strangers_are_neither_found_nor_spoken_to(school: Bridged) -> None:
+    chan, north, diaz = await school.clients("chan", "north", "diaz")
+    await north.sync()
+    await diaz.sync()
+    nobody = "@nobody:qwil.test"
+    for user in (north.user_id, nobody):
+        found = await chan.ask("POST", "keys/query", {"device_keys": {user: []}})
+        assert not any(found[kind] for kind in ("device_keys", "master_keys", "failures"))
+        claimed = await chan.ask("POST", "keys/claim", {"one_time_keys": {user: {"A": "signed_curve25519"}}})
+        assert claimed == {"one_time_keys": {}, "failures": {}}
+    content = {"from_device": "A", "body": "Psst"}
+    messages = {user: {"*": content} for user in (north.user_id, nobody, diaz.user_id)}
+
+    assert await chan.ask("PUT", "sendToDevice/m.key.verification.request/1", {"messages": messages}) == {}
+
+    assert "Psst" in json.dumps((await diaz.sync()).get("to_device"))
+    assert "Psst" not in json.dumps((await north.sync()).get("to_device", {}))
+
+
+async def test_a_first_message_that_is_too_long_brings_nobody_in(school: Bridged) -> None:
+    okafor, chan = await school.clients("okafor", "chan")
+    room = await okafor.create_room(chan.user_id)
+    await eventually(lambda: okafor.members(room), lambda members: BOT in members)
+
+    assert (await refusal_of(okafor.send(room, "a" * 66_000))).status == 413
+
+    assert chan.user_id not in await okafor.members(room)
+    assert room not in await chan.joined_rooms()
