@@ -35,11 +35,16 @@ BOOK_WORDS = {
 }
 
 
+Also = Callable[[frozenset[str], Moment], Awaitable[list[str]]]
+"""What others have to say in `status` about these organisations at that moment."""
+
+
 class Administration:
     """Reads administrators' words and does what they say."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, also: Also | None = None) -> None:
         self._office = office
+        self._also = also
 
     def words(self) -> dict[str, Word]:
         """The table of words, for `Commands`."""
@@ -207,6 +212,8 @@ class Administration:
             lines += [f"- {line}" for line in _covers(policy, org, asked.now)]
         own = tuple(f"{org}{end}" for org in desk.organisations for end in (":", " "))
         lines += [f"- {line}." for line in warnings(policy, asked.now) if line.startswith(own)]
+        if self._also is not None:
+            lines += await self._also(frozenset(desk.organisations), asked.now)
         return _cut(lines)
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from aiohttp import web
 from mautrix.api import Method, Path, SynapseAdminPath
@@ -16,11 +16,13 @@ from bridge.administration import Administration
 from bridge.arrival.reception import Reception
 from bridge.attachments import Attachments
 from bridge.audit import PolicyLog
+from bridge.bulletin import Bulletins
 from bridge.catch_up import CatchUp
 from bridge.chats import Chats
 from bridge.commands import Commands
 from bridge.config import Config
 from bridge.direct import Direct
+from bridge.export_words import ExportWords
 from bridge.homeserver import Homeserver, Refused
 from bridge.import_words import Importer
 from bridge.module_check import NO_MODULE, complaints, module_status
@@ -43,6 +45,9 @@ from policy.model import UserId
 from policy.observation import Settings
 from policy.reconcile import next_change
 
+if TYPE_CHECKING:
+    from bridge.export_jobs import ExportJobs
+
 LONGEST_SLEEP = 3600.0
 """Seconds until the clock is looked at again, however far the next end date is."""
 
@@ -63,6 +68,33 @@ async def run(config: Config) -> None:
             await Bridge(config, store, homeserver).run()
     finally:
         await store.close()
+
+
+def _export_jobs(
+    config: Config,
+    source: PolicySource,
+    store: Store,
+    observer: Observer,
+    homeserver: Homeserver,
+    direct: Direct,
+    attachments: Attachments,
+) -> ExportJobs | None:
+    """What makes exports; none where the extra `export` is not installed, which the bridge can do without."""
+    try:
+        from bridge.export import ExportMaker
+        from bridge.export_jobs import ExportJobs
+    except ModuleNotFoundError as missing:
+        log.warning("There will be no exports: %s. pip install 'qwil[export]' brings what they need.", missing)
+        return None
+    return ExportJobs(
+        maker=ExportMaker(config, store, homeserver, observer.bot),
+        source=source,
+        store=store,
+        observer=observer,
+        homeserver=homeserver,
+        attachments=attachments,
+        bulletins=Bulletins(store, homeserver, direct),
+    )
 
 
 class Bridge:
@@ -104,7 +136,9 @@ class Bridge:
             performer=self._performer,
             direct=self._direct,
         )
-        administration = Administration(office).words()
+        self._exports = _export_jobs(config, self._source, store, self._observer, homeserver, self._direct, attachments)
+        exports = ExportWords(store=store, observer=self._observer, jobs=self._exports)
+        administration = Administration(office, exports.status_lines).words()
         self._commands = Commands(
             source=self._source,
             store=store,
@@ -117,6 +151,7 @@ class Bridge:
                 **plan_words(self._planner, self._performer, self._direct),
                 **administration,
                 **importer.words(),
+                **exports.words(),
                 **self._reception.words(office, attachments, administration),
             },
         )
@@ -148,6 +183,8 @@ class Bridge:
                 tasks.create_task(self._keep_time())
                 tasks.create_task(until_available(self._reception.run))
                 tasks.create_task(until_available(self._refusals.run))
+                if self._exports is not None:
+                    tasks.create_task(self._exports.run())
 
     async def handle(self, event: StoredEvent) -> None:
         """One event from the record: what it changed is noted, then whoever it concerns acts."""

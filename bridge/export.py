@@ -1,0 +1,276 @@
+"""One export of one chat, from the order to the signed folder.
+
+The chat is completed from the homeserver first, its events are written out of the record into the work folder, and the
+rest is done by `bridge.transcript` in a thread. The work folder bears the order: an export that was killed goes on with
+the same order, number and time, and with all that it had fetched and drawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bridge.completion import complete
+from bridge.config import Config
+from bridge.homeserver import Homeserver
+from bridge.media_repository import PATIENCE, MediaRepository
+from bridge.reviewing import as_chat
+from bridge.store import Store
+from bridge.transcript import bundle, fonts, signature
+from bridge.transcript.assemble import Settings, export
+from bridge.transcript.collect import Spooled, spool
+from bridge.transcript.model import Account, Person, Range
+from policy.model import Moment, Policy, UserId
+from policy.observation import Room
+from policy.rooms import shown_badge, shown_name, stood_for
+from policy.rules.company import current_kind
+from policy.rules.record import organisations
+
+ORDER = "order.json"
+EVENTS = "events.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Who wants what of which chat; also as JSON, with these names."""
+
+    key: str
+    """Names the order for ever, by which it is done once."""
+    room: str
+    by: str
+    """The Matrix ID of whoever asked, or words for somebody without one."""
+    asked: Moment
+    until: int | None = None
+    """Milliseconds, not included."""
+    last_event: str | None = None
+    only_event: str | None = None
+    purpose: str = ""
+    rsmf: bool = False
+    sends: str = ""
+    """`pdf` or `zip`; empty: both."""
+    reviewing: str = ""
+    """The membership whose reviewer's level allows it; empty for participants."""
+
+    @property
+    def export_id(self) -> str:
+        """A short name, the same for the same order."""
+        return f"QX-{_digest(self.key)[:10].upper()}"
+
+
+class Made(NamedTuple):
+    """A finished export, read from its manifest."""
+
+    folder: Path
+    title: str
+    entries: int
+    missing: tuple[str, ...]
+    """What could not be had, a sentence each."""
+    organisations: tuple[str, ...]
+    """Identifiers of those that take or took part."""
+    sha256: str
+    """Of the manifest, which holds the hashes of everything else."""
+
+
+class Stopped(Exception):
+    """The program ends; the export goes on when it is asked for again."""
+
+
+class ExportMaker:
+    """Makes exports, one at a time for each order."""
+
+    def __init__(
+        self, config: Config, store: Store, homeserver: Homeserver, bot: UserId, *, patience: float = PATIENCE
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._homeserver = homeserver
+        self._bot = bot
+        self._patience = patience
+
+    def place(self, order: Order) -> Path:
+        """The work folder of an order."""
+        return self._config.exports.folder / _digest(order.key)[:32]
+
+    async def make(
+        self,
+        order: Order,
+        policy: Policy,
+        room: Room,
+        *,
+        out: Path | None = None,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+        completed: tuple[str, ...] | None = None,
+    ) -> Made:
+        """Make the export, or find it made before, by default in the work folder.
+
+        `completed` are the notes of whoever has completed the record before. Raises what `assemble.export` raises,
+        `FontsMissing` and `WrongKey`.
+        """
+        place = self.place(order)
+        out = out or place / "export"
+        if not out.exists():
+            await asyncio.to_thread(_prepare, place)
+            order = await asyncio.to_thread(_kept, order, place / ORDER)
+            notes = await complete(self._store, self._homeserver, room.id) if completed is None else completed
+            events = await spool(self._events(room.id), place / EVENTS)
+            account = _account(order, policy, room, self._bot, self._config.exports.handling, notes)
+            people = _people(policy, room, self._bot, order.asked)
+            await self._in_a_thread(account, events, people, place, out, order.rsmf, progress)
+        return await asyncio.to_thread(_read_made, out, _taking_part(policy, room, self._bot, order.asked))
+
+    async def forget(self, order: Order) -> None:
+        """Nothing of it is kept here any longer."""
+        await asyncio.to_thread(shutil.rmtree, self.place(order), ignore_errors=True)
+
+    async def _events(self, room: str) -> AsyncIterator[str]:
+        async for event in self._store.history(room):
+            yield event.json
+
+    async def _in_a_thread(
+        self,
+        account: Account,
+        events: Spooled,
+        people: dict[str, Person],
+        place: Path,
+        out: Path,
+        rsmf: bool,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        """A thread cannot be cancelled: it is asked to stop at the next event, file or volume, and waited for."""
+        stopping = threading.Event()
+
+        def checked() -> Iterator[str]:
+            for event in events():
+                _unless(stopping)
+                yield event
+
+        def told(done: int, total: int) -> None:
+            _unless(stopping)
+            progress(done, total)
+
+        def work() -> None:
+            settings = Settings(
+                signature.signing_key(self._config.exports.key), fonts.find(self._config.exports.fonts), rsmf=rsmf
+            )
+            media = MediaRepository(
+                self._config.homeserver.address,
+                self._config.appservice.as_token,
+                patience=self._patience,
+                pause=stopping.wait,
+            )
+            export(account, checked, people, media.fetch, work=place, out=out, settings=settings, progress=told)
+
+        working = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            await asyncio.shield(working)
+        except asyncio.CancelledError:
+            stopping.set()
+            await asyncio.gather(working, return_exceptions=True)
+            raise
+
+
+def read_order(values: dict[str, Any]) -> Order:
+    """The order that was written down."""
+    return Order(**values)
+
+
+def _unless(stopping: threading.Event) -> None:
+    if stopping.is_set():
+        raise Stopped("The program ends.")
+
+
+def _prepare(place: Path) -> None:
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place.mkdir(mode=0o700, exist_ok=True)
+
+
+def _kept(order: Order, path: Path) -> Order:
+    """The order as it was when it was first begun, so that what is made of it is the same."""
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        unfinished.write_text(json.dumps(asdict(order)))
+        unfinished.replace(path)
+    return read_order(json.loads(path.read_text()))
+
+
+def _account(order: Order, policy: Policy, room: Room, bot: UserId, handling: str, notes: tuple[str, ...]) -> Account:
+    chat = as_chat(policy, room, bot, order.asked)
+    taking_part = _taking_part(policy, room, bot, order.asked)
+    names = [policy.organisations[one].name if one in policy.organisations else one for one in taking_part]
+    home = policy.organisations.get(room.home)
+    kind = current_kind(policy, chat) if chat is not None else str(room.chat.get("kind", ""))
+    return Account(
+        export_id=order.export_id,
+        exporter=_exporter(order, policy, room),
+        made=int(order.asked * 1000),
+        room_id=room.id,
+        kind=kind,
+        organisations=tuple(names),
+        purpose=order.purpose,
+        range=Range(until=order.until, last_event=order.last_event, only_event=order.only_event),
+        timezone=home.timezone if home is not None else "UTC",
+        notes=notes,
+        handling=handling,
+        software=f"qwil {version('qwil')}",
+    )
+
+
+def _exporter(order: Order, policy: Policy, room: Room) -> Person:
+    person = person_in(policy, room.home, UserId(order.by), order.asked)
+    return person or Person(order.by, order.by)
+
+
+def _people(policy: Policy, room: Room, bot: UserId, now: Moment) -> dict[str, Person]:
+    """Everybody who is or was in the chat, as the policy has them for it (EXT-8); the bot, too."""
+    people = {bot: Person(bot, "qwil", "bot")}
+    for user, member in room.members.items():
+        if user != bot:
+            people[user] = person_in(policy, room.home, user, now) or Person(user, member.name or user)
+    return {str(user): person for user, person in people.items()}
+
+
+def person_in(policy: Policy, home: str, user: UserId, now: Moment) -> Person | None:
+    """Somebody as the chats of that organisation name them; none for an account that is in no organisation."""
+    member = stood_for(policy, home, user, now)
+    if member is None:
+        return None
+    return Person(
+        matrix=user,
+        name=shown_name(policy, member, home),
+        role=member.role,
+        organisation=policy.organisations[member.organisation].name,
+        badge=shown_badge(member, home),
+        job_title=member.job_title,
+    )
+
+
+def _taking_part(policy: Policy, room: Room, bot: UserId, now: Moment) -> tuple[str, ...]:
+    """The organisations that take or took part, the chat's own first."""
+    chat = as_chat(policy, room, bot, now)
+    found = organisations(policy, chat) if chat is not None else {room.home}
+    return tuple(sorted(found, key=lambda one: (one != room.home, one)))
+
+
+def _read_made(out: Path, taking_part: tuple[str, ...]) -> Made:
+    content = (out / bundle.MANIFEST).read_bytes()
+    manifest = json.loads(content)
+    return Made(
+        out,
+        manifest["chat"]["title"],
+        manifest["chat"]["entries"],
+        tuple(manifest["missing"]),
+        taking_part,
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()

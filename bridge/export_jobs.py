@@ -1,0 +1,250 @@
+"""Exports that people asked the bot for: jobs on record, each done to its end whatever is killed in between.
+
+One is made at a time. Whoever asked sees in one message how far it is, and gets the files in the direct chat; they go
+nowhere else. Every export is in the audit before anybody has a file of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+from mautrix.api import Method, PathBuilder
+
+from bridge.attachments import Attachments
+from bridge.bulletin import Bulletins
+from bridge.export import ExportMaker, Made, Order, read_order
+from bridge.homeserver import Homeserver, Refused
+from bridge.observe import Observer
+from bridge.policy_file import PolicySource
+from bridge.retry import Unavailable, until_available
+from bridge.store import Job, Store
+from bridge.transcript import bundle
+from policy.model import Moment, UserId
+
+KIND = "export"
+NOTED = "export-noted:"
+SENT = "export-sent:"
+
+TRIES = 3
+TRY_AGAIN_AFTER = 60.0
+"""Seconds."""
+
+LONGEST_IDLE = 60.0
+SHOWN_EVERY = 3.0
+"""Seconds between two looks at how far it is."""
+
+LARGEST_PIECE = 100 * 2**20
+"""Bytes; what is sent at once is in memory."""
+DEFAULT_LIMIT = 50 * 2**20
+"""Bytes; Synapse's own default."""
+
+SHOWN = 10
+"""What could not be had, in the message; all of it is in the manifest and on the cover."""
+
+MIME = {".pdf": "application/pdf", ".zip": "application/zip"}
+
+log = logging.getLogger("qwil.export")
+
+
+class ExportJobs:
+    """Does them."""
+
+    def __init__(
+        self,
+        *,
+        maker: ExportMaker,
+        source: PolicySource,
+        store: Store,
+        observer: Observer,
+        homeserver: Homeserver,
+        attachments: Attachments,
+        bulletins: Bulletins,
+        clock: Callable[[], Moment] = time.time,
+    ) -> None:
+        self._maker = maker
+        self._source = source
+        self._store = store
+        self._observer = observer
+        self._homeserver = homeserver
+        self._attachments = attachments
+        self._bulletins = bulletins
+        self._clock = clock
+        self._asked = asyncio.Event()
+
+    async def ask_for(
+        self,
+        *,
+        key: str,
+        room: str,
+        by: str,
+        until: int | None,
+        last_event: str | None,
+        only_event: str | None,
+        sends: str,
+        reviewing: str,
+    ) -> bool:
+        """Have an export made and sent; False where one with this key was asked for before."""
+        order = Order(
+            key=key,
+            room=room,
+            by=by,
+            asked=self._clock(),
+            until=until,
+            last_event=last_event,
+            only_event=only_event,
+            sends=sends,
+            reviewing=reviewing,
+        )
+        new = await self._store.add_job(KIND, order.key, asdict(order), due=self._clock())
+        self._asked.set()
+        return new
+
+    async def run(self) -> NoReturn:
+        """Make what was asked for, and then what will be, until cancelled."""
+        while True:
+            self._asked.clear()
+            job = await until_available(self._next)
+            if job is not None:
+                await until_available(lambda job=job: self._attempt(job))  # type: ignore[misc]
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_IDLE):
+                    await self._asked.wait()
+
+    async def _next(self) -> Job | None:
+        jobs = await self._store.due_jobs(self._clock(), limit=1000)
+        return next((job for job in jobs if job.kind == KIND), None)
+
+    async def _attempt(self, job: Job) -> None:
+        order = read_order(job.payload)
+        try:
+            await self._do(order)
+        except Unavailable:
+            raise
+        except Exception as wrong:  # whatever goes wrong with one export, the next one is made
+            log.exception("The export %s failed.", order.export_id)
+            if job.attempts + 1 < TRIES:
+                await self._store.postpone_job(job, due=self._clock() + TRY_AGAIN_AFTER, error=str(wrong))
+                return
+            await self._say(order, f"The export could not be made: {wrong} Your administrator finds more in the log.")
+        await self._store.finish_job(job, done=self._clock())
+        await self._bulletins.close(order.key)
+        await self._store.forget(f"{NOTED}{order.key}")
+        await self._store.forget(f"{SENT}{order.key}")
+        await self._maker.forget(order)
+
+    async def _do(self, order: Order) -> None:
+        room = self._observer.rooms[order.room]
+        await self._say(order, f"The export of “{room.name}” is being made ({order.export_id}).")
+        drawn: list[tuple[int, int]] = []
+        showing = asyncio.create_task(self._show(order, room.name, drawn))
+        try:
+            made = await self._maker.make(
+                order, self._source.policy, room, progress=lambda done, total: drawn.append((done, total))
+            )
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+        await self._note(order, made)
+        await self._send(order, made)
+        await self._say(order, _report(order, made))
+
+    async def _show(self, order: Order, title: str, drawn: list[tuple[int, int]]) -> None:
+        while True:
+            await asyncio.sleep(SHOWN_EVERY)
+            if drawn:
+                done, total = drawn[-1]
+                await self._say(order, f"The export of “{title}” is being made: part {done} of {total} is drawn.")
+
+    async def _say(self, order: Order, text: str) -> None:
+        try:
+            await self._bulletins.say(UserId(order.by), order.key, text)
+        except Refused as refusal:
+            log.warning("%s could not be told how far an export is: %s", order.by, refusal)
+
+    async def _note(self, order: Order, made: Made) -> None:
+        if await self._store.recall(f"{NOTED}{order.key}"):
+            return
+        await self._store.audit(order.by, subject(order), details(order, made), time=self._clock())
+        await self._store.remember(f"{NOTED}{order.key}", True)
+
+    async def _send(self, order: Order, made: Made) -> None:
+        """What was sent before a kill is not sent again: the same export makes the same pieces."""
+        sent = await self._store.recall(f"{SENT}{order.key}", [])
+        limit = await self._limit()
+        for path in await asyncio.to_thread(_parcels, order, made, self._maker.place(order) / "parcels", limit):
+            if path.name in sent:
+                continue
+            data = await asyncio.to_thread(path.read_bytes)
+            await self._attachments.send(
+                UserId(order.by),
+                data,
+                name=path.name,
+                mimetype=MIME.get(path.suffix, "application/octet-stream"),
+                about=f"{order.key} {path.name}",
+            )
+            sent.append(path.name)
+            await self._store.remember(f"{SENT}{order.key}", sent)
+
+    async def _limit(self) -> int:
+        """The largest upload the homeserver takes (Client-Server API, `/media/config`)."""
+        try:
+            answer = await self._homeserver.ask(Method.GET, PathBuilder("/_matrix/client/v1/media/config"))
+        except Refused:
+            return DEFAULT_LIMIT
+        limit = answer.get("m.upload.size")
+        return min(limit, LARGEST_PIECE) if isinstance(limit, int) and limit > 0 else DEFAULT_LIMIT
+
+
+def subject(order: Order) -> str:
+    """What the audit calls it."""
+    return "review export" if order.reviewing else "export"
+
+
+def details(order: Order, made: Made) -> dict[str, object]:
+    """What the audit keeps of an export; it concerns every organisation that takes part in the chat."""
+    wanted = {"until": order.until, "last_event": order.last_event, "only_event": order.only_event}
+    return {
+        "export": order.export_id,
+        "room": order.room,
+        "title": made.title,
+        "organisation": ", ".join(made.organisations),
+        "entries": made.entries,
+        "missing": len(made.missing),
+        "manifest": made.sha256,
+        "purpose": order.purpose,
+        "as": order.reviewing,
+        **{name: value for name, value in wanted.items() if value is not None},
+    }
+
+
+def _parcels(order: Order, made: Made, folder: Path, limit: int) -> list[Path]:
+    """The files as they are sent, made anew: named after the export, none larger than the limit."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    whole: list[Path] = []
+    if order.sends in ("", "pdf"):
+        for pdf in sorted(made.folder.glob("*.pdf")):
+            whole.append(folder / f"{order.export_id}-{pdf.name}")
+            shutil.copyfile(pdf, whole[-1])
+    if order.sends in ("", "zip"):
+        whole.append(folder / f"{order.export_id}.zip")
+        bundle.pack(made.folder, whole[-1])
+    return [piece for path in whole for piece in bundle.split(path, limit)]
+
+
+def _report(order: Order, made: Made) -> str:
+    entries = f"{made.entries} entr{'y' if made.entries == 1 else 'ies'}"
+    lines = [f"The export of “{made.title}” is done ({order.export_id}): {entries}. The files are here."]
+    lines += [f"- {sentence}" for sentence in made.missing[:SHOWN]]
+    if len(made.missing) > SHOWN:
+        lines.append(f"… and {len(made.missing) - SHOWN} more, see the cover.")
+    return "\n".join(lines)

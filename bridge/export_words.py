@@ -1,0 +1,415 @@
+"""The words by which people get at the record: `export` in a chat, and `review` for data reviewers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import NamedTuple, NoReturn, Protocol
+from zoneinfo import ZoneInfo
+
+from bridge.commands import Answer, Asked, Commands, Declined, Word
+from bridge.observe import Observer
+from bridge.reviewing import Access, access_to, accesses, may_export, may_review
+from bridge.search_words import Phrase, phrases
+from bridge.store import Store, StoredEvent
+from policy.mistake import quoted
+from policy.model import Membership, Moment, Policy, UserId
+from policy.naming import tokens
+from policy.observation import Room
+from policy.rooms import shown_name, stood_for
+from policy.search import fold
+
+EXPORT_USAGE = "export [pdf|zip] [until DATE]"
+REVIEW_FIND = "review find TEXT [by PERSON] [from DATE] [until DATE] [kind staff|client|external]"
+REVIEW_EXPORT = "review export ROOM [pdf|zip] [until DATE]"
+SENDS = ("pdf", "zip")
+KINDS = ("staff", "client", "external")
+FILTERS = ("by", "from", "until", "kind")
+
+SHOWN = 30
+"""Messages in one answer."""
+
+PAGE = 500
+EXCERPT = 160
+RECENT = 30 * 86_400.0
+"""Seconds back that `status` shows."""
+RECENT_SHOWN = 10
+
+ON_RECORD = ("export", "review find", "review export")
+NOT_INSTALLED = "Exports are not installed with this bridge. Its operator adds them: pip install 'qwil[export]'."
+
+
+class Jobs(Protocol):
+    """Whoever makes what was ordered."""
+
+    async def ask_for(
+        self,
+        *,
+        key: str,
+        room: str,
+        by: str,
+        until: int | None,
+        last_event: str | None,
+        only_event: str | None,
+        sends: str,
+        reviewing: str,
+    ) -> bool: ...
+
+
+class ReviewersWord(Word):
+    """A word for data reviewers; others are told that it is unknown (REV-2)."""
+
+    def known_to(self, asked: Asked) -> bool:
+        return any(member.review for member in asked.memberships)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What stands behind `export`."""
+
+    sends: str = ""
+    until: int | None = None
+    single: bool = False
+
+
+class Wish(NamedTuple):
+    """What stands behind `review find`."""
+
+    text: str
+    wanted: list[Phrase]
+    senders: tuple[UserId, ...]
+    since: int | None
+    until: int | None
+    kind: str
+
+
+class ExportWords:
+    """Reads the words, asks the policy, and hands orders on."""
+
+    def __init__(
+        self, *, store: Store, observer: Observer, jobs: Jobs | None, clock: Callable[[], Moment] = time.time
+    ) -> None:
+        self._store = store
+        self._observer = observer
+        self._jobs = jobs
+        self._clock = clock
+
+    def words(self) -> dict[str, Word]:
+        """The table of words, for `Commands`."""
+
+        async def export(_commands: Commands, asked: Asked) -> str:
+            return await self.export(asked)
+
+        async def review(_commands: Commands, asked: Asked) -> str:
+            return await self.review(asked)
+
+        does = "this chat as PDF and zip, sent to you here; as a reply: up to that message; “export message”: that one"
+        return {
+            "export": Word(f"{EXPORT_USAGE} | export message", does, export, in_chat=True),
+            "review": ReviewersWord(
+                f"{REVIEW_FIND} | {REVIEW_EXPORT}", "find and export chats of your organisation", review
+            ),
+        }
+
+    # Export
+
+    async def export(self, asked: Asked) -> str:
+        """A participant's export (EXP-1, EXP-3)."""
+        room = asked.room
+        assert room is not None  # noqa: S101 - the table says in_chat
+        wanted = _wanted(tokens(asked.rest), _zone(asked.policy, room.home), f"!{EXPORT_USAGE}")
+        decision = may_export(asked.policy, room, self._observer.bot, asked.user, asked.now)
+        if decision is None:
+            raise Answer("You are in no organisation that takes part in this chat.")
+        if not decision.allowed:
+            raise Declined(decision)
+        answered = await self._answered(asked, room)
+        if wanted.single and answered is None:
+            raise Answer("Write “!export message” as a reply to the message that you want.")
+        return await self._ordered(
+            asked,
+            room,
+            wanted,
+            last_event=None if wanted.single else answered,
+            only_event=answered if wanted.single else None,
+        )
+
+    async def _answered(self, asked: Asked, room: Room) -> str | None:
+        """The message this is a reply to, if it is one of this chat."""
+        if asked.reply_to is None:
+            return None
+        event = await self._store.event(asked.reply_to)
+        if event is None or event.room_id != room.id:
+            raise Answer("The message you answer is not on record in this chat; answer another one.")
+        return asked.reply_to
+
+    async def _ordered(
+        self,
+        asked: Asked,
+        room: Room,
+        wanted: Wanted,
+        *,
+        last_event: str | None = None,
+        only_event: str | None = None,
+        reviewing: str = "",
+    ) -> str:
+        """Nothing is answered: the message that says how far it is does that."""
+        if self._jobs is None:
+            raise Answer(NOT_INSTALLED)
+        await self._jobs.ask_for(
+            key=asked.event.event_id,
+            room=room.id,
+            by=asked.user,
+            until=wanted.until,
+            last_event=last_event,
+            only_event=only_event,
+            sends=wanted.sends,
+            reviewing=reviewing,
+        )
+        return ""
+
+    # Review
+
+    async def review(self, asked: Asked) -> str:
+        """`review find` and `review export`."""
+        word, _, rest = asked.rest.partition(" ")
+        if word == "find" and rest.strip():
+            return await self._find(asked, rest.strip())
+        if word == "export" and rest.strip():
+            return await self._review_export(asked, tokens(rest))
+        raise Answer(f"Write “{REVIEW_FIND}” or “{REVIEW_EXPORT}”.")
+
+    async def _find(self, asked: Asked, text: str) -> str:
+        wish = _wish(asked, text)
+        reach = await self._reach(asked)
+        if wish.kind:
+            reach = {room: access for room, access in reach.items() if access.room.chat.get("kind") == wish.kind}
+        while await self._store.read_words():
+            pass
+        found, more = await self._found(wish, reach)
+        await self._store.audit(
+            asked.user,
+            "review find",
+            {"text": text, "found": len(found), "organisation": _organisations(asked.memberships)},
+            time=self._clock(),
+        )
+        if not found:
+            return f"Nothing was found in the {len(reach)} chats that you may review."
+        lines = [_line(asked, reach[event.room_id], event) for event in found]
+        return "\n".join([*lines, *(["… and more: add a word or a date."] if more else []), _how_to_go_on(found[0])])
+
+    async def _found(self, wish: Wish, reach: dict[str, Access]) -> tuple[list[StoredEvent], bool]:
+        """What may be shown of what was found, the latest first, and whether there is more."""
+        found: list[StoredEvent] = []
+        before: int | None = None
+        while reach:
+            page = await self._store.search(
+                wish.wanted, senders=wish.senders, since=wish.since, until=wish.until, before=before, limit=PAGE
+            )
+            for event in page:
+                access = reach.get(event.room_id)
+                if access is not None and access.holds(event):
+                    if len(found) == SHOWN:
+                        return found, True
+                    found.append(event)
+            if len(page) < PAGE:
+                break
+            before = page[-1].arrival
+        return found, False
+
+    async def _reach(self, asked: Asked) -> dict[str, Access]:
+        return await accesses(
+            self._store, asked.policy, self._observer.rooms, self._observer.bot, asked.memberships, asked.now
+        )
+
+    async def _review_export(self, asked: Asked, words: list[str]) -> str:
+        room = self._observer.rooms.get(words[0])
+        if room is None or not room.chat:
+            room = await self._titled(asked, words[0])
+        wanted = _wanted(words[1:], _zone(asked.policy, room.home), REVIEW_EXPORT)
+        if wanted.single:
+            raise Answer("A single message is exported in its chat, by those who are in it.")
+        access = await access_to(self._store, asked.policy, room, self._observer.bot, _reviewers(asked), asked.now)
+        if access is None:
+            self._refuse(asked, room, words[0])
+        last = access.last.event_id if access.last is not None else None
+        return await self._ordered(asked, room, wanted, last_event=last, reviewing=access.by.id)
+
+    def _refuse(self, asked: Asked, room: Room, word: str) -> NoReturn:
+        """With the rule that objects; a draft is hidden from everybody (CHAT-1)."""
+        decisions = may_review(asked.policy, room, self._observer.bot, _reviewers(asked), asked.now)
+        if not decisions or room.draft:
+            raise Answer(_unknown(word))
+        raise Declined(decisions[0][1])
+
+    async def _titled(self, asked: Asked, title: str) -> Room:
+        """A chat by its title, among those that may be reviewed."""
+        reach = await self._reach(asked)
+        found = [access.room for access in reach.values() if fold(access.room.name) == fold(title)]
+        if not found:
+            raise Answer(_unknown(title))
+        if len(found) > 1:
+            raise Answer(f"{len(found)} chats are called {quoted(title)}: write which, as “review find” shows them.")
+        return found[0]
+
+    # Status
+
+    async def status_lines(self, organisations: frozenset[str], now: Moment) -> list[str]:
+        """The exports and reviews of late that concern these organisations, for `status`."""
+        entries = [
+            (entry, details)
+            for entry in await self._store.audit_about(ON_RECORD, since=now - RECENT)
+            if (details := _details(entry.details))
+            and organisations & set(str(details.get("organisation")).split(", "))
+        ]
+        if not entries:
+            return []
+        lines = [f"Exports and reviews in the last 30 days: {len(entries)}."]
+        for entry, details in entries[: -RECENT_SHOWN - 1 : -1]:
+            moment = datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%d %H:%M")
+            subject = details.get("title") or details.get("text") or ""
+            lines.append(f"- {moment} UTC {entry.who}: {entry.what} “{subject}”")
+        return lines
+
+
+def _details(text: str) -> dict[str, object]:
+    details = json.loads(text)
+    return details if isinstance(details, dict) else {}
+
+
+def _concerned(details: dict[str, object]) -> set[str]:
+    return set(str(details.get("organisation")).split(", "))
+
+
+def _reviewers(asked: Asked) -> list[Membership]:
+    return [member for member in asked.memberships if member.review]
+
+
+def _organisations(memberships: tuple[Membership, ...]) -> str:
+    return ", ".join(member.organisation for member in memberships if member.review)
+
+
+def _unknown(word: str) -> str:
+    return f"You may review no chat called {quoted(word)}. “review find TEXT” shows those that you may."
+
+
+def _wanted(words: list[str], zone: tzinfo, usage: str) -> Wanted:
+    wanted = Wanted()
+    rest = iter(words)
+    for word in rest:
+        if word.lower() in SENDS and not wanted.sends:
+            wanted = Wanted(word.lower(), wanted.until, wanted.single)
+        elif word.lower() == "message":
+            wanted = Wanted(wanted.sends, wanted.until, True)
+        elif word.lower() == "until":
+            wanted = Wanted(wanted.sends, _end(next(rest, ""), zone), wanted.single)
+        else:
+            raise Answer(f"I do not understand {quoted(word)} there. Write “{usage}”, the date as 2026-12-24.")
+    return wanted
+
+
+def _wish(asked: Asked, text: str) -> Wish:
+    """The text with its filters, which stand at its end in any order."""
+    words = tokens(text)
+    first = next(
+        (place for place, word in enumerate(words) if word.lower() in FILTERS and _all_filters(words[place:])), None
+    )
+    filters = dict(_pairs(words[first:])) if first is not None else {}
+    own = _before(text, words, first)
+    zone = _zone(asked.policy, asked.memberships[0].organisation)
+    kind = filters.get("kind", "").lower()
+    if kind not in ("", *KINDS):
+        raise Answer(f"A chat's kind is one of {', '.join(KINDS)}, not {quoted(kind)}.")
+    senders = _senders(asked.policy, filters["by"]) if "by" in filters else ()
+    return Wish(
+        text,
+        phrases(own),
+        senders,
+        _start(filters["from"], zone) if "from" in filters else None,
+        _end(filters["until"], zone) if "until" in filters else None,
+        kind,
+    )
+
+
+def _all_filters(words: list[str]) -> bool:
+    return len(words) % 2 == 0 and all(word.lower() in FILTERS for word in words[::2])
+
+
+def _pairs(words: list[str]) -> Iterator[tuple[str, str]]:
+    return ((name.lower(), value) for name, value in zip(words[::2], words[1::2], strict=True))
+
+
+def _before(text: str, words: list[str], first: int | None) -> str:
+    """The text without its filters; phrases keep their quotation marks."""
+    if first is None:
+        return text
+    return " ".join(f'"{word}"' if " " in word else word for word in words[:first])
+
+
+def _senders(policy: Policy, word: str) -> tuple[UserId, ...]:
+    """Everybody whom a word may mean, also those who left: a Matrix ID, an identifier or a name."""
+    if word.startswith("@"):
+        return (UserId(word),)
+    found = [
+        member.matrix
+        for member in policy.people.values()
+        if member.matrix is not None and (fold(member.name) == fold(word) or word in (member.id, member.identifier))
+    ]
+    if not found:
+        raise Answer(f"Nobody is called {quoted(word)}. Write a whole name in quotation marks, or a Matrix ID.")
+    return tuple(dict.fromkeys(found))
+
+
+def _zone(policy: Policy, organisation: str) -> tzinfo:
+    home = policy.organisations.get(organisation)
+    return ZoneInfo(home.timezone) if home is not None and home.timezone != "UTC" else UTC
+
+
+def _start(word: str, zone: tzinfo) -> int:
+    day = _date(word)
+    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)
+
+
+def _end(word: str, zone: tzinfo) -> int:
+    """The moment after that day."""
+    return _start(str(_date(word) + timedelta(days=1)), zone)
+
+
+def _date(word: str) -> date:
+    try:
+        day = date.fromisoformat(word)
+        return day if day.year < 9999 else date(9998, 12, 31)
+    except ValueError:
+        raise Answer(f"A date is written like 2026-12-24, not {quoted(word)}.") from None
+
+
+def _line(asked: Asked, access: Access, event: StoredEvent) -> str:
+    home = asked.policy.organisations.get(access.room.home)
+    zone = _zone(asked.policy, access.room.home)
+    moment = _moment(event.origin_server_ts, zone)
+    member = stood_for(asked.policy, access.room.home, event.sender, asked.now)
+    name = shown_name(asked.policy, member, access.room.home) if member is not None else event.sender
+    where = f"“{access.room.name}” ({home.name if home is not None else access.room.home}, {access.room.id})"
+    return f"{moment} {name} in {where}: {_excerpt(event)}"
+
+
+def _moment(time: int, zone: tzinfo) -> str:
+    try:
+        return datetime.fromtimestamp(time / 1000, zone).strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError, OSError):
+        return "at no time that a calendar knows"
+
+
+def _excerpt(event: StoredEvent) -> str:
+    content = event.content
+    new = content.get("m.new_content")
+    body = (new if isinstance(new, dict) else content).get("body") or content.get("name") or content.get("topic")
+    text = " ".join(str(body or event.type).split())
+    return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}…"
+
+
+def _how_to_go_on(event: StoredEvent) -> str:
+    return f"Write “review export ROOM”, such as “review export {event.room_id}”, for the whole chat."

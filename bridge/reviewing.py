@@ -1,0 +1,109 @@
+"""Whose record of which chat somebody may read: as a participant, or as a reviewer by level (EXP-1, REV, EXT-9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from bridge.observe import PRESENCES
+from bridge.store import Store, StoredEvent
+from policy.decide import decide
+from policy.decision import Decision
+from policy.model import Membership, Moment, Policy, UserId
+from policy.observation import Room
+from policy.question import Chat, Export, Review
+from policy.rooms import chat_in_room, stood_for
+
+
+class Access(NamedTuple):
+    """What a reviewer may read of one chat."""
+
+    room: Room
+    by: Membership
+    """The membership whose level allows it."""
+    last: StoredEvent | None
+    """The departure of the last member of the reviewer's organisation: nothing after it; none while one is there."""
+
+    def holds(self, event: StoredEvent) -> bool:
+        """Whether the event lies before the end."""
+        return self.last is None or event.origin_server_ts <= self.last.origin_server_ts
+
+
+def as_chat(policy: Policy, room: Room, bot: UserId, now: Moment) -> Chat | None:
+    """The room as the policy's questions take it; none if it is no chat of an organisation in the policy."""
+    present = (*room.inside(bot), *(room.held if room.draft else ()))
+    return chat_in_room(policy, room.chat, present, room.former(), now, creator=room.creator)
+
+
+def may_export(policy: Policy, room: Room, bot: UserId, user: UserId, now: Moment) -> Decision | None:
+    """The decision on a participant's export; none where the user stands for nobody in the chat."""
+    chat = as_chat(policy, room, bot, now)
+    member = stood_for(policy, room.home, user, now)
+    return decide(policy, Export(member.id, chat), now) if chat is not None and member is not None else None
+
+
+def may_review(
+    policy: Policy, room: Room, bot: UserId, reviewers: Iterable[Membership], now: Moment
+) -> list[tuple[Membership, Decision]]:
+    """The decision for each of a person's memberships; none for a room that is no chat."""
+    chat = as_chat(policy, room, bot, now)
+    if chat is None:
+        return []
+    return [(member, decide(policy, Review(member.id, chat), now)) for member in reviewers]
+
+
+async def accesses(
+    store: Store,
+    policy: Policy,
+    rooms: Mapping[str, Room],
+    bot: UserId,
+    reviewers: Iterable[Membership],
+    now: Moment,
+) -> dict[str, Access]:
+    """Every chat that these memberships may review, by room."""
+    members = [member for member in reviewers if member.review]
+    found = {}
+    for name, room in list(rooms.items()):
+        if room.chat and (access := await access_to(store, policy, room, bot, members, now)) is not None:
+            found[name] = access
+    return found
+
+
+async def access_to(
+    store: Store, policy: Policy, room: Room, bot: UserId, reviewers: Iterable[Membership], now: Moment
+) -> Access | None:
+    """What of the chat these memberships may review; the one that reaches farthest counts."""
+    allowed = [member for member, decision in may_review(policy, room, bot, reviewers, now) if decision.allowed]
+    best: Access | None = None
+    for member in allowed:
+        last = await _departure(store, policy, room, bot, member.organisation, now)
+        if last is None:
+            return Access(room, member, None)
+        if best is None or best.last is None or last.origin_server_ts > best.last.origin_server_ts:
+            best = Access(room, member, last)
+    return best
+
+
+async def _departure(
+    store: Store, policy: Policy, room: Room, bot: UserId, organisation: str, now: Moment
+) -> StoredEvent | None:
+    """The event with which the organisation's last member left the chat; none while one is in it, or none ever was."""
+    if organisation in _organisations(policy, room, room.inside(bot), now):
+        return None
+    inside: set[str] = set()
+    last: StoredEvent | None = None
+    for event in await store.events_of_type(room.id, "m.room.member"):
+        user = UserId(event.state_key or "")
+        if organisation not in _organisations(policy, room, (user,), now):
+            continue
+        was_inside = bool(inside)
+        presence = PRESENCES.get(str(event.content.get("membership")), "leave")
+        (inside.add if presence in ("join", "invite") else inside.discard)(user)
+        if was_inside and not inside:
+            last = event
+    return last
+
+
+def _organisations(policy: Policy, room: Room, users: Iterable[UserId], now: Moment) -> Iterator[str]:
+    members = (stood_for(policy, room.home, user, now) for user in users)
+    return (member.organisation for member in members if member is not None)
