@@ -57,7 +57,9 @@ def test_the_readme_lists_every_command_and_no_other() -> None:
     assert listed == {command.name for command in COMMANDS}
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/operating.md", "docs/administering.md", "docs/using.md", "ARCHITECTURE.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/operating.md", "docs/administering.md", "docs/using.md", "ARCHITECTURE.md"]
+)
 def test_every_link_and_picture_of_a_document_is_there(document: str) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", Path(document).read_text())
 
