@@ -25,7 +25,8 @@ from bridge.direct import Direct
 from bridge.export_words import ExportWords
 from bridge.homeserver import Homeserver, Refused
 from bridge.import_words import Importer
-from bridge.module_check import NO_MODULE, complaints, module_status
+from bridge.listen import CannotListenError, listen
+from bridge.module_check import NO_MODULE, complaints, module_status, objection_to_entry, unreached
 from bridge.notices import Notices
 from bridge.observe import Observer
 from bridge.office import Office
@@ -66,6 +67,13 @@ async def run(config: Config) -> None:
     try:
         async with Homeserver(config) as homeserver:
             await Bridge(config, store, homeserver).run()
+    except CannotListenError as taken:
+        raise StartRefused(str(taken)) from taken
+    except BaseExceptionGroup as several:
+        # The page begins to listen beside the other parts.
+        if (unheard := several.subgroup(CannotListenError)) is None:
+            raise
+        raise StartRefused(str(unheard.exceptions[0])) from unheard
     finally:
         await store.close()
 
@@ -232,7 +240,11 @@ class Bridge:
             await self._homeserver.ask(Method.POST, Path.v3.register, content)
         except Refused as refusal:
             if refusal.errcode != "M_USER_IN_USE":
-                raise
+                raise StartRefused(objection_to_entry(self._config, refusal)) from refusal
+        try:
+            await self._homeserver.ask(Method.GET, Path.v3.account.whoami)
+        except Refused as refusal:
+            raise StartRefused(objection_to_entry(self._config, refusal)) from refusal
         if self._config.admin:
             await self._ensure_admin()
 
@@ -243,6 +255,8 @@ class Bridge:
             raise StartRefused(NO_MODULE)
         for complaint in complaints(status, self._source.digest) if status is not None else (NO_MODULE,):
             log.warning("%s", complaint)
+        if said := await unreached(self._homeserver, self._config):
+            log.warning("%s", said)
 
     async def _ensure_admin(self) -> None:
         """Names and pictures are locked for everybody but administrators of the homeserver."""
@@ -264,7 +278,7 @@ class Bridge:
         await runner.setup()
         try:
             appservice = self._config.appservice
-            await web.TCPSite(runner, appservice.hostname, appservice.port).start()
+            await listen(runner, appservice.hostname, appservice.port, section="appservice")
             log.info("Listening on %s:%d.", appservice.hostname, appservice.port)
             yield
         finally:

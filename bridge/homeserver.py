@@ -92,6 +92,16 @@ class Homeserver:
             return await self._patiently(self._as(user), method, path, data, dict(query or {}), headers)
         return await self._patiently(self._as(user), method, path, content, dict(query or {}))
 
+    async def call_back(self) -> None:
+        """Have the homeserver call the bridge once (Application Service API, ping); raises `Refused` with the cause."""
+        path = PathBuilder("/_matrix/client/v1/appservice")[self._config.appservice.id].ping
+        try:
+            await self._as(None).request(Method.POST, path, {})
+        except (MatrixConnectionError, TimeoutError) as error:
+            raise HomeserverUnavailable(f"The homeserver does not answer: {error}.") from error
+        except MatrixRequestError as error:
+            raise Refused(error.http_status, str(error.errcode or ""), error.message or "") from error
+
     async def sync(self, **query: str) -> Any:
         """What the bot's own `/sync` shows. An application service's token is not enough for that: the bot logs in."""
         if self._syncing is None:

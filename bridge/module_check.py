@@ -7,7 +7,8 @@ from typing import Any
 
 from mautrix.api import Method, PathBuilder
 
-from bridge.homeserver import Homeserver, Refused
+from bridge.config import Config
+from bridge.homeserver import Homeserver, HomeserverUnavailable, Refused
 
 STATUS = PathBuilder("/_synapse/client/qwil/status")
 
@@ -26,6 +27,52 @@ NO_MODULE = (
     "`modules` in homeserver.yaml (README.md shows how) and restart the homeserver, or write "
     "`enforce: after_the_fact` in config.yaml: then only who may not be in a chat is removed from it afterwards."
 )
+
+UNKNOWN = (
+    "The homeserver does not know this bridge: name its registration.yaml under `app_service_config_files` in "
+    "homeserver.yaml and restart the homeserver, which is needed again whenever `qwil registration` made fresh tokens."
+)
+
+NOT_OURS = (
+    "The homeserver's registration of this bridge is not for {bot} ({refusal}): correct homeserver.server_name and "
+    "appservice.bot in config.yaml, or run `qwil registration` again and restart the homeserver."
+)
+
+_ANOTHER_ANSWERS = (
+    "Not this bridge answers there, or it has another hs_token: registration.yaml and config.yaml have to hold the "
+    "same tokens, as `qwil registration` writes them, and the homeserver has to be restarted after it."
+)
+_NO_CONNECTION = (
+    "Correct appservice.address in config.yaml, run `qwil registration` again and restart the homeserver; a firewall "
+    "may stand between them as well."
+)
+UNREACHED: Mapping[str, str] = {
+    "M_BAD_STATUS": _ANOTHER_ANSWERS,
+    "M_CONNECTION_FAILED": _NO_CONNECTION,
+    "M_CONNECTION_TIMEOUT": _NO_CONNECTION,
+    "M_URL_NOT_SET": "registration.yaml has no `url`: run `qwil registration` again and restart the homeserver.",
+    "M_FORBIDDEN": "registration.yaml has another `id` than appservice.id in config.yaml.",
+}
+"""What to do where the homeserver cannot hand its events over, by the errcode of the ping."""
+
+
+def objection_to_entry(config: Config, refusal: Refused) -> str:
+    """Why the homeserver does not let the bot in, as a sentence for the operator."""
+    if refusal.errcode in ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN"):
+        return UNKNOWN
+    return NOT_OURS.format(bot=config.bot, refusal=str(refusal).rstrip("."))
+
+
+async def unreached(homeserver: Homeserver, config: Config) -> str | None:
+    """Why nothing that happens on the homeserver would arrive at the bridge; none where it does."""
+    try:
+        await homeserver.call_back()
+    except Refused as refusal:
+        what = UNREACHED.get(refusal.errcode)
+        return what and f"The homeserver cannot hand its events to the bridge at {config.appservice.address}. {what}"
+    except HomeserverUnavailable:
+        pass
+    return None
 
 
 async def module_status(homeserver: Homeserver) -> Mapping[str, Any] | None:

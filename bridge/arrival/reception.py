@@ -24,6 +24,7 @@ from bridge.commands import Word
 from bridge.config import Config
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver
+from bridge.listen import listen
 from bridge.office import Office
 from bridge.perform import Performer
 from bridge.policy_file import PolicySource
@@ -114,11 +115,7 @@ class Reception:
         runner = web.AppRunner(self._pages.application(), access_log=None)
         await runner.setup()
         try:
-            try:
-                await web.TCPSite(runner, self._config.web.hostname, self._config.web.port).start()
-            except OSError:
-                log.error("The page for invitations cannot listen: correct web.hostname and web.port in config.yaml.")
-                raise
+            await listen(runner, self._config.web.hostname, self._config.web.port, section="web")
             log.info("Invitations are accepted on %s:%d.", self._config.web.hostname, self._config.web.port)
             yield
         finally:

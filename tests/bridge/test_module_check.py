@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from bridge.module_check import WANTED, complaints
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from bridge.config import load
+from bridge.homeserver import Homeserver, Refused
+from bridge.module_check import WANTED, complaints, objection_to_entry, unreached
 
 GOOD = {"policy": "d1", "people": 3, "settings": {name: wanted for name, (wanted, _) in WANTED.items()}}
 
@@ -26,3 +33,38 @@ def test_every_setting_that_differs_is_said_with_what_to_write() -> None:
         "In homeserver.yaml write `redaction_retention_period: null`; otherwise what was deleted while the bridge was "
         "away could not be put on record.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("errcode", "said"),
+    [
+        ("M_UNKNOWN_TOKEN", "The homeserver does not know this bridge: name its registration.yaml under"),
+        ("M_FORBIDDEN", "The homeserver's registration of this bridge is not for @qwil:school.example (No)"),
+    ],
+)
+def test_a_bot_that_is_not_let_in_says_what_to_change(errcode: str, said: str) -> None:
+    config = load(Path(__file__).parents[2] / "config.example.yaml")
+
+    assert objection_to_entry(config, Refused(403, errcode, "No.")).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("errcode", "said"),
+    [("M_BAD_STATUS", "another hs_token"), ("M_CONNECTION_FAILED", "Correct appservice.address")],
+)
+async def test_a_homeserver_that_cannot_call_the_bridge_is_complained_about(errcode: str, said: str) -> None:
+    config = load(Path(__file__).parents[2] / "config.example.yaml")
+    homeserver = Mock(spec=Homeserver)
+    homeserver.call_back.side_effect = Refused(502, errcode, "No.")
+
+    told = await unreached(homeserver, config)
+
+    assert told is not None
+    assert "cannot hand its events to the bridge at http://127.0.0.1:29333" in told
+    assert said in told
+
+
+async def test_a_homeserver_that_reaches_the_bridge_is_not_complained_about() -> None:
+    config = load(Path(__file__).parents[2] / "config.example.yaml")
+
+    assert await unreached(Mock(spec=Homeserver), config) is None
