@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from bridge.bench import decisions, editing, loading, searching, sending
+from bridge.bench import decisions, editing, loading, planning, searching, sending
 from bridge.bench.measure import Row
 from bridge.bench.size import FULL, Say, Size
 
@@ -13,6 +13,7 @@ BENCHMARKS: Mapping[str, Callable[[Size, Say], Iterator[Row]]] = {
     loading.NAME: loading.measure,
     searching.NAME: searching.measure,
     editing.EDITING: editing.measure_editing,
+    planning.NAME: planning.measure,
     editing.IMPORTING: editing.measure_importing,
     sending.NAME: sending.measure,
 }
