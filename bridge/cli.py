@@ -584,6 +584,70 @@ def _say_checked(checked: Checked, asked: Namespace) -> int:
     return GOOD if checked.broken is None else BAD
 
 
+def _export_arguments(parser: ArgumentParser) -> None:
+    _config_argument(parser)
+    parser.add_argument("room", metavar="ROOM", help="the chat, as !opaque:server, or its title where one bears it")
+    parser.add_argument("--until", metavar="EVENT|DATE", help="up to this event, $..., or this day, as 2026-12-24")
+    parser.add_argument("-o", "--out", metavar="DIR", type=Path, help="a folder that is not there yet")
+    parser.add_argument("--rsmf", action="store_true", help="with a file for eDiscovery tools (RSMF)")
+    parser.add_argument("--purpose", metavar="TEXT", default="", help="what it is for, as the cover says")
+
+
+def _export(asked: Namespace) -> int:
+    from getpass import getuser
+
+    from bridge.export_operator import NotExported, export_room
+
+    config = _config(asked.config)
+    policy = _read(config.policy)
+    if isinstance(policy, tuple):
+        raise _mistaken(config.policy, policy)
+    try:
+        made = _with_the_record(
+            export_room(
+                config,
+                policy,
+                asked.room,
+                by=f"operator {getuser()}",
+                until=asked.until,
+                out=asked.out,
+                rsmf=asked.rsmf,
+                purpose=asked.purpose,
+                progress=lambda done, total: _progress(f"part {done} of {total} is drawn"),
+            )
+        )
+    except NotExported as refused:
+        raise Failure(str(refused)) from refused
+    _progress("")
+    _print_each((f"missing: {sentence}" for sentence in made.missing), sys.stderr)
+    print(f"{made.folder} holds “{made.title}”: {made.entries} entries.")
+    print(f"Check it with: qwil verify {made.folder}")
+    return GOOD
+
+
+def _verify_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("export", metavar="EXPORT", type=Path, help="the folder or zip of an export")
+    parser.add_argument("--key", metavar="KEY", help="the public key that has to have signed it: ed25519:...")
+
+
+def _verify(asked: Namespace) -> int:
+    from bridge.transcript.signature import WrongKey
+    from bridge.transcript.verify import NotAnExport, verify
+
+    try:
+        found = verify(asked.export, asked.key)
+    except (NotAnExport, WrongKey) as wrong:
+        raise Failure(str(wrong)) from wrong
+    _print_each(found.problems, sys.stdout)
+    if found.signer is not None:
+        print(f"Signed by {found.signer}.")
+        if asked.key is None:
+            print("Compare this key with the one that the organisation has published, or give it as --key.")
+    _print_each((f"missing since it was made: {sentence}" for sentence in found.missing), sys.stdout)
+    print("Everything is as it was signed." if found.good else "This is not what was signed.")
+    return GOOD if found.good else BAD
+
+
 def _with_the_record(work: Coroutine[Any, Any, Result]) -> Result:
     """Run what needs the database, and say plainly where it cannot be had."""
     import asyncio
@@ -804,6 +868,25 @@ COMMANDS = (
         _audit_arguments,
         _audit,
         extra="bridge",
+    ),
+    Command(
+        "export",
+        "write a chat into a folder: PDF, media, the record, and a signed manifest of them",
+        "  qwil export -c config.yaml '!opaque:school.example' -o trip --purpose complaint-17\n"
+        "  qwil export -c config.yaml '!opaque:school.example' --until 2026-12-24"
+        "\n\nWhat could not be had is listed. Asked for again after a kill, with the same words, it goes on."
+        "\nexit status: 0 done, 1 not",
+        _export_arguments,
+        _export,
+        extra="bridge,export",
+    ),
+    Command(
+        "verify",
+        "check without any server that an export is as it was signed, or name what is not",
+        "  qwil verify trip\n  qwil verify trip.zip --key ed25519:PUBLISHED\n\nexit status: 0 as it was signed, 1 not",
+        _verify_arguments,
+        _verify,
+        extra="export",
     ),
     Command(
         "bench",

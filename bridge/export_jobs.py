@@ -135,11 +135,12 @@ class ExportJobs:
                 await self._store.postpone_job(job, due=self._clock() + TRY_AGAIN_AFTER, error=str(wrong))
                 return
             await self._say(order, f"The export could not be made: {wrong} Your administrator finds more in the log.")
+        # In this order: a kill in between leaves no files behind, and what was sent is known until the job is done.
+        await self._maker.forget(order)
         await self._store.finish_job(job, done=self._clock())
         await self._bulletins.close(order.key)
         await self._store.forget(f"{NOTED}{order.key}")
         await self._store.forget(f"{SENT}{order.key}")
-        await self._maker.forget(order)
 
     async def _do(self, order: Order) -> None:
         room = self._observer.rooms[order.room]

@@ -21,7 +21,7 @@ TIME_LIMIT = 60.0
 """Seconds without a byte."""
 
 PATIENCE = 600.0
-"""Seconds in which a homeserver that is away may come back."""
+"""Seconds in which a homeserver that is away may come back, for all files together."""
 
 _ADDRESS = re.compile(r"mxc://([A-Za-z0-9.:\[\]-]+)/([A-Za-z0-9_-]+)")
 _BROKEN = (OSError, http.client.HTTPException)
@@ -41,6 +41,7 @@ class MediaRepository:
         self._address = address
         self._token = token
         self._patience = patience
+        self._waited = 0.0
         self._pause = pause
         # Straight to the homeserver: a proxy of the environment is for the world outside.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -58,10 +59,10 @@ class MediaRepository:
 
     def _download(self, url: str, file: IO[bytes]) -> None:
         """Try again while the homeserver is away, for as long as there is patience."""
-        waited = 0.0
         for seconds in growing_pauses():
             try:
                 self._attempt(url, file)
+                self._waited = 0.0
                 return
             except urllib.error.HTTPError as refused:
                 refused.close()
@@ -70,10 +71,11 @@ class MediaRepository:
                 trouble = f"HTTP {refused.code}"
             except _BROKEN as broken:
                 trouble = str(getattr(broken, "reason", broken)) or type(broken).__name__
-            if waited + seconds > self._patience:
+            # Whoever was waited for in vain is not waited for again for each further file, until one comes.
+            if self._waited + seconds > self._patience:
                 raise MediaMissing(f"The homeserver could not be reached ({trouble}).")
             self._pause(seconds)
-            waited += seconds
+            self._waited += seconds
 
     def _attempt(self, url: str, file: IO[bytes]) -> None:
         file.seek(0)

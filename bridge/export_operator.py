@@ -1,0 +1,138 @@
+"""An export asked for at the machine itself, beside the bridge or while it is down; it is on record like every other.
+
+A homeserver that does not answer costs a sentence in the notes, since the record may be all that is left of a chat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from mautrix.api import Method, PathBuilder
+
+from bridge.completion import complete
+from bridge.config import Config
+from bridge.export import ExportMaker, Made, Order
+from bridge.export_jobs import details, subject
+from bridge.homeserver import Homeserver, Refused
+from bridge.observe import Observer
+from bridge.store import Store
+from bridge.transcript.assemble import UnderWay
+from bridge.transcript.fonts import FontsMissing
+from bridge.transcript.render_pdf import DrawingFailed
+from bridge.transcript.signature import WrongKey
+from policy.model import Policy, UserId
+from policy.observation import Room
+from policy.search import fold
+
+PATIENCE = 10.0
+"""Seconds in which the homeserver has to answer before the record alone is exported; likewise for the files."""
+
+COMPLETING = 600.0
+"""Seconds that completing a long chat may take."""
+
+
+class NotExported(Exception):
+    """The export cannot be made; the text says what would have been right."""
+
+
+async def export_room(
+    config: Config,
+    policy: Policy,
+    name: str,
+    *,
+    by: str,
+    until: str | None,
+    out: Path | None,
+    rsmf: bool,
+    purpose: str,
+    progress: Callable[[int, int], None],
+) -> Made:
+    """Export one chat into a folder; raises `NotExported`."""
+    store = await Store.open(config.database)
+    try:
+        observer = Observer(store, bot=UserId(config.bot), server=config.homeserver.server_name)
+        await observer.load()
+        room = _room(observer, name)
+        order = await _order(store, policy, room, by=by, until=until, out=out, rsmf=rsmf, purpose=purpose)
+        folder = (out or Path(f"export-{order.export_id}")).absolute()
+        if folder.exists():
+            raise NotExported(f"{folder} is there already: an export is never written over another")
+        async with Homeserver(config) as homeserver:
+            maker = ExportMaker(config, store, homeserver, observer.bot, patience=PATIENCE)
+            notes = await _completed(store, homeserver, room)
+            made = await maker.make(order, policy, room, out=folder, progress=progress, completed=notes)
+        await store.audit(by, subject(order), details(order, made), time=time.time())
+        await maker.forget(order)
+        return made
+    except (UnderWay, DrawingFailed, FontsMissing, WrongKey) as wrong:
+        raise NotExported(str(wrong)) from wrong
+    finally:
+        await store.close()
+
+
+def _room(observer: Observer, name: str) -> Room:
+    """The chat of that id, or the one of that title."""
+    room = observer.room(name)
+    if room is not None and room.chat:
+        return room
+    found = [room for room in observer.rooms.values() if room.chat and fold(room.name) == fold(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(room.id for room in found)
+        raise NotExported(f"{len(found)} chats are called “{name}”: write which one, {ids}")
+    raise NotExported(f"no chat on record is called “{name}”: write its id, !opaque:server, or its title")
+
+
+async def _order(
+    store: Store,
+    policy: Policy,
+    room: Room,
+    *,
+    by: str,
+    until: str | None,
+    out: Path | None,
+    rsmf: bool,
+    purpose: str,
+) -> Order:
+    """The same words in the same folder are the same order, so that a second try goes on with the first."""
+    key = "\n".join((room.id, by, until or "", str((out or Path()).absolute()), str(rsmf), purpose))
+    now = time.time()
+    if out is None:
+        key += f"\n{now}"
+    order = Order(key=key, room=room.id, by=by, asked=now, purpose=purpose, rsmf=rsmf)
+    if until is None:
+        return order
+    if until.startswith("$"):
+        event = await store.event(until)
+        if event is None or event.room_id != room.id:
+            raise NotExported(f"no event {until} is on record in that chat: its id is in messages.jsonl of an export")
+        return replace(order, last_event=until)
+    home = policy.organisations.get(room.home)
+    return replace(order, until=_end(until, ZoneInfo(home.timezone) if home and home.timezone != "UTC" else UTC))
+
+
+def _end(word: str, zone: tzinfo) -> int:
+    """The moment after that day, in milliseconds."""
+    try:
+        day = date.fromisoformat(word) + timedelta(days=1)
+    except (ValueError, OverflowError):
+        raise NotExported(f"--until is an event, $..., or a day like 2026-12-24, not {word!r}") from None
+    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)
+
+
+async def _completed(store: Store, homeserver: Homeserver, room: Room) -> tuple[str, ...]:
+    """Complete the record, but for no longer than makes sense to somebody who waits at a terminal."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await homeserver.ask(Method.GET, PathBuilder("/_matrix/client/versions"))
+        async with asyncio.timeout(COMPLETING):
+            return await complete(store, homeserver, room.id)
+    except (TimeoutError, Refused):
+        return ("The homeserver did not answer: what never reached the record could not be looked for.",)
