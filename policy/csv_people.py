@@ -109,9 +109,17 @@ def _take(rows: Iterator[list[str]], most: int) -> tuple[list[list[str]], csv.Er
 def _headings_fit(sheet: CsvSheet, headings: list[str], notes: Notebook) -> bool:
     sheet.headings = headings
     before = len(notes)
+    if not any(heading.casefold() in COLUMNS for heading in headings):
+        notes.add(
+            Place(sheet.file, 1, 1),
+            f"the first row has to hold the headings, with a comma or semicolon between them: {', '.join(COLUMNS)}",
+        )
+        return False
     for number, heading in enumerate(headings, 1):
         place = Place(sheet.file, 1, number)
-        if heading not in COLUMNS:
+        if not heading:
+            notes.add(place, f"column {number} has no heading: give it one, or delete the column")
+        elif heading not in COLUMNS:
             notes.unknown(place, "heading", heading, COLUMNS)
         elif heading in headings[: number - 1]:
             notes.add(

@@ -36,7 +36,8 @@ LEVELS: Mapping[str, ReviewLevel] = {"connected": "connected", "clients": "clien
 # One expression goes over a whole stretch of a column, a cell a line; the quantifiers give nothing back (`++`), so that
 # no cell can make it slow.
 _IDENTIFIER = r"[a-z0-9._-]++"
-_EMAIL = r"[^\s@,;:<>\"()\x00-\x1f]++@[^\s@,;:<>\"()\x00-\x1f]++"
+_EMAIL_PART = r"[^\s@,;:<>\"()\x00-\x1f\u200b-\u200f\u2060\ufeff]++"
+_EMAIL = f"{_EMAIL_PART}@{_EMAIL_PART}"
 _MOBILE = r"\+[1-9][0-9]{5,14}+"
 # Matrix specification, Appendices, "User identifiers" with the historical characters, and "Server name".
 _MATRIX = r"@[!-9;-~]++:(?:[A-Za-z0-9.-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5})?+"
@@ -449,13 +450,18 @@ class _Reader:
         if len(books) == len(words) and books <= self.known_books:
             return books, ()
         words = [word.strip() for word in words if word.strip()]
-        sentences = [
-            self.notes.unknown_word("book", word, self.to.books) for word in words if word not in self.to.books
-        ]
+        sentences = [self._unknown_book(word) for word in words if word not in self.to.books]
         sentences += [
             f"book {quoted(word)} stands here twice (IMP-5)" for word in sorted(set(words)) if words.count(word) > 1
         ]
         return frozenset(words), tuple(sentences)
+
+    def _unknown_book(self, word: str) -> str:
+        """There is no such book; several may stand there with a comma between them."""
+        parts = [part.strip() for part in word.split(",")]
+        if len(parts) > 1 and all(part in self.to.books for part in parts):
+            return f"{quoted(word)} are {len(parts)} books: put a semicolon between them"
+        return self.notes.unknown_word("book", word, self.to.books)
 
 
 _membership = cast(Callable[[tuple[object, ...]], Membership], partial(tuple.__new__, Membership))

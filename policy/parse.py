@@ -256,8 +256,18 @@ class _Parsing:
         name = self.reading.text(node, "timezone") or "UTC"
         zone = _zone_named(name)
         if zone is None and node is not None:
-            self.notes.unknown(self.reading.place(node), "timezone", name, available_timezones() - {"localtime"})
+            self._unknown_zone(node, name)
         return name, zone or UTC
+
+    def _unknown_zone(self, node: Node, name: str) -> None:
+        """Many write the city alone."""
+        zones = available_timezones() - {"localtime"}
+        city = "/" + name.strip().replace(" ", "_").casefold()
+        if meant := next((zone for zone in sorted(zones) if zone.casefold().endswith(city)), None):
+            said = f"unknown timezone {quoted(name)} — did you mean {quoted(meant)}?"
+        else:
+            said = self.notes.unknown_word("timezone", name, zones)
+        self.reading.note(node, said if "—" in said else f"{said}: write it like Europe/London")
 
     def _mobile(self, node: Node | None) -> dict[Role, Requirement]:
         """INV-8: one word for all, or one for staff and one for clients."""
@@ -364,7 +374,8 @@ class _Parsing:
         try:
             data = self.read(path)
         except (OSError, LookupError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "there is no such file beside the policy"
+            reason = None if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None)
+            reason = reason or "there is no such file beside the policy"
             self.reading.note(node, f"cannot read {quoted(path)}: {reason}")
             return nobody
         yield
@@ -378,11 +389,16 @@ class _Parsing:
         ]
         for identifier in unknown:
             for node, _ in members[identifier]:
-                self.notes.unknown(self.reading.place(node), "person", identifier, self._identifiers(sheet))
+                self._unknown_person(node, identifier, sheet)
         return {book for identifier in unknown for _, book in members[identifier]}
 
-    def _identifiers(self, sheet: Sheet) -> list[str]:
-        return sheet.columns.get("identifier", [])
+    def _unknown_person(self, node: Node, word: str, sheet: Sheet) -> None:
+        """Nobody has this identifier: two may have run together, or a name stand in its place."""
+        known = [identifier for identifier in sheet.columns.get("identifier", []) if identifier]
+        if len(parts := word.split()) > 1 and set(parts) <= set(known):
+            self.reading.note(node, f"{quoted(word)} is {len(parts)} people: put a comma between them")
+        else:
+            self.notes.unknown(self.reading.place(node), "person", word, known)
 
     def _rules_of_people(self, key: Scalar, enrolled: Enrolled, books: Mapping_[str, Scalar]) -> None:
         """ROLE-2, BOOK-4 and BOOK-11: status counts, not dates, so that no day makes a file a mistake."""
@@ -439,7 +455,7 @@ class _Parsing:
             return None
         if member is None:
             if not sheet.torn and identifier not in sheet.lost:
-                self.notes.unknown(self.reading.place(node), "person", identifier, self._identifiers(sheet))
+                self._unknown_person(node, identifier, sheet)
             return None
         if member.role == "client":
             self.reading.note(node, f"{person} is a client: only staff are covered, and only by staff")

@@ -39,6 +39,11 @@ EMPTY = frozenset({"", "~", "null"})
 TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+MISPLACED_COLON = (
+    "a colon does not fit here: put the value in quotation marks, look at the indentation, or give the line above "
+    "its colon with a space after it"
+)
+TAB = "a tab cannot indent in YAML: use spaces"
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Characters that no name or text may hold: controls other than tab and line break, and halves of characters."""
 
@@ -165,7 +170,11 @@ def _complaint(text: str, file: str, error: MarkedYAMLError) -> tuple[Place, str
     if "cannot start any token" in problem:
         return place, _beginning(text, error.problem_mark)
     if "mapping values" in problem:
-        return place, "a colon does not fit here: put the value in quotation marks, or look at the indentation"
+        return place, MISPLACED_COLON
+    if "tab character" in problem:
+        return place, TAB
+    if "expected ':'" in problem:
+        return place, "a line without a colon stands here or above: write key: value, with a space after the colon"
     if "block" in context:
         return (
             place,
@@ -178,7 +187,7 @@ def _beginning(text: str, mark: Any) -> str:
     lines = text.split("\n", mark.line + 1)
     character = lines[mark.line][mark.column : mark.column + 1] if mark.line < len(lines) else ""
     if character == "\t":
-        return "a tab cannot indent in YAML: use spaces"
+        return TAB
     return f"a value cannot begin with {quoted(character)}: put it in quotation marks"
 
 

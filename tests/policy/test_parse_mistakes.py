@@ -252,7 +252,28 @@ IN_THE_POLICY = {
     ),
     "a colon in a text": (
         ("name: Violin", "name: Violin: one to one"),
-        "policy.yaml:13:21: a colon does not fit here: put the value in quotation marks, or look at the indentation",
+        "policy.yaml:13:21: a colon does not fit here: put the value in quotation marks, look at the indentation, or "
+        "give the line above its colon with a space after it",
+    ),
+    "a tab after a space": (
+        ("        name: Violin\n", "        name: Violin\n\t\tdescription: one to one\n"),
+        "policy.yaml:14:1: a tab cannot indent in YAML: use spaces",
+    ),
+    "a line that is no key and value": (
+        ("    name: Hillside Primary\n", "    name: Hillside Primary\n<<<<<<< HEAD\n"),
+        "policy.yaml:7:12: a line without a colon stands here or above: write key: value, with a space after the colon",
+    ),
+    "two members without a comma": (
+        ("members: [m.lowe, p.chan]", "members: [m.lowe p.chan]"),
+        'policy.yaml:14:19: "m.lowe p.chan" is 2 people: put a comma between them',
+    ),
+    "the city alone for a timezone": (
+        ("    network: oakfield\n", "    network: oakfield\n    timezone: London\n"),
+        'policy.yaml:7:15: unknown timezone "London" — did you mean "Europe/London"?',
+    ),
+    "no timezone at all": (
+        ("    network: oakfield\n", "    network: oakfield\n    timezone: BST7QX\n"),
+        'policy.yaml:7:15: unknown timezone "BST7QX": write it like Europe/London',
     ),
     "a tag": (
         ("name: Violin", "name: !!python/object Violin"),
@@ -326,6 +347,24 @@ IN_THE_SPREADSHEET = {
     "unknown book": (
         ("year-1;violin", "yaer-1;violin"),
         'hillside.csv:6:8: unknown book "yaer-1" — did you mean "year-1"?',
+    ),
+    "books with a comma between them": (
+        (",year-1;violin,", ',"year-1, violin",'),
+        'hillside.csv:6:8: "year-1, violin" are 2 books: put a semicolon between them',
+    ),
+    "a column without a heading": (
+        ("until,unlisted", "until,"),
+        "hillside.csv:1:13: column 13 has no heading: give it one, or delete the column",
+    ),
+    "a title above the headings": (
+        ("identifier,first_name", "People of Hillside,,\nidentifier,first_name"),
+        "hillside.csv:1:1: the first row has to hold the headings, with a comma or semicolon between them: identifier, "
+        "first_name, last_name, role, job_title, email, mobile, matrix, contact_books, admin, review, status, until, "
+        "unlisted",
+    ),
+    "an e-mail address with a character nobody sees": (
+        ("p.north@mail.example", "\u200bp.north@mail.example"),
+        'hillside.csv:6:5: "\\u200bp.north@mail.example" is not an e-mail address',
     ),
     "book twice": (
         ("year-1;violin", "year-1;year-1"),
