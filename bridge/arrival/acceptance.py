@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -108,6 +109,7 @@ class Acceptance:
         self._clock = clock
         self._proofs = Proofs()
         self._turns: dict[PersonId, asyncio.Lock] = {}
+        self._chosen: set[UserId] = set()
 
     def guest(self, token: str) -> Guest | None:
         """Whom a link belongs to; none where it is no link of ours."""
@@ -146,10 +148,23 @@ class Acceptance:
             user = self._accounts.named(username)
             if problems := [Problem(field, key) for field, key in self._objections(member, username, form) if key]:
                 raise Problems(problems)
-            await self._require_free(guest, user, username)
-            await self._make(guest, user, form.password)
-            await self._activate(guest, user)
+            with self._choosing(guest, user):
+                await self._require_free(guest, user, username)
+                await self._make(guest, user, form.password)
+                await self._activate(guest, user)
             return user
+
+    @contextmanager
+    def _choosing(self, guest: Guest, user: UserId) -> Iterator[None]:
+        """Of those who choose one username the first has it: making an account that is there sets its password."""
+        others = (one for one in self._ledger if one.person != guest.invitation.person and one.state == "pending")
+        if user in self._chosen or any(one.account == user for one in others):
+            raise Problem("username", "username_taken")
+        self._chosen.add(user)
+        try:
+            yield
+        finally:
+            self._chosen.discard(user)
 
     def _objections(self, member: Membership, username: str, form: Form) -> list[tuple[str, str]]:
         fixed = self._fixed_username(member)

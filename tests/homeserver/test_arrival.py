@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bridge.demo.homeserver import free_port
+from bridge.demo.homeserver import AnswerError, free_port
 from policy.parse import parse
 from tests.homeserver import two_schools
 from tests.homeserver.bridged import Bridged, bridged
@@ -405,6 +405,26 @@ async def test_nobody_else_gets_the_account_that_was_half_made(
     status, page = await post(web, second, **choice("contested"))
 
     assert (status, "Somebody has this username already" in page) == (400, True)
+
+
+async def test_of_two_who_choose_one_username_at_once_the_first_has_it_and_its_password(
+    school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession
+) -> None:
+    school.edit(with_people(invited("early"), invited("tardy"), books="early, tardy"))
+    links = [link_in(await mail_to(mailbox, f"{name}@home.example")) for name in ("early", "tardy")]
+    secrets = ["the first long secret", "the second long secret"]
+
+    answers = await asyncio.gather(*(
+        post(web, link, **choice("coveted", password=secret, again=secret))
+        for link, secret in zip(links, secrets, strict=True)
+    ))  # fmt: skip
+
+    statuses = [status for status, _ in answers]
+    assert sorted(statuses) == [200, 400]
+    assert "Somebody has this username already" in answers[statuses.index(400)][1]
+    await school.homeserver.login("@coveted:qwil.test", secrets[statuses.index(200)])
+    with pytest.raises(AnswerError):
+        await school.homeserver.login("@coveted:qwil.test", secrets[statuses.index(400)])
 
 
 async def test_two_clicks_at_once_accept_once(school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession) -> None:
