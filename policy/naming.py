@@ -24,6 +24,10 @@ _LONGEST_NAME = 8
 """As many words are tried as one name; a longer one goes in quotation marks."""
 
 
+_MOST_WORDS = 500
+"""Looking up many takes a while, in which nobody else is answered; a full chat of long names stays below."""
+
+
 class Named(NamedTuple):
     """Who was meant, and a sentence for every word that meant nobody."""
 
@@ -38,6 +42,8 @@ def tokens(text: str) -> list[str]:
 
 def people_named(policy: Policy, viewers: Sequence[Membership], words: Sequence[str], now: Moment) -> Named:
     """Everybody the words name, as the holder of these memberships may name them; names may take several words."""
+    if len(words) > _MOST_WORDS:
+        return Named((), ("These are more names than can be looked up at once. Name fewer people at a time.",))
     users: list[UserId] = []
     mistakes: list[str] = []
     rest = list(words)
