@@ -21,12 +21,13 @@ from bridge.policy_file import PolicySource
 from bridge.store import Store, StoredEvent
 from policy.decide import decide
 from policy.decision import Decision
-from policy.model import DEFAULT_TITLE, Membership, Moment, Policy, UserId
+from policy.model import Membership, Moment, Policy, UserId
 from policy.naming import people_named, tokens
 from policy.observation import Room, RoomName
 from policy.question import BarClients, Chat, Leave, Remove, Rename, Search
 from policy.reach import see, status
 from policy.rooms import chat_in_room, shown_badge, shown_name, stands_for, stood_for
+from policy.template import room_name
 from policy.words import command_word
 
 LATEST = 3600.0
@@ -237,12 +238,12 @@ class Commands:
         if not await self._made_before(asked, title, users):
             await self._performer.create_chat(asked.user, title, users)
         begin = "It begins with your first message." if users else "Invite somebody and write the first message."
-        return f"The chat “{title.strip() or DEFAULT_TITLE}” is ready for you. {begin}"
+        return f"The chat “{room_name(title)}” is ready for you. {begin}"
 
     async def _made_before(self, asked: Asked, title: str, users: tuple[UserId, ...]) -> bool:
         """After a crash in between the same command comes again, and the chat it made is there already."""
         for room in self._observer.rooms.values():
-            same = room.creator == asked.user and room.name == (title.strip() or DEFAULT_TITLE)
+            same = room.creator == asked.user and room.name == room_name(title)
             if same and room.draft and set(room.held) == set(users):
                 made = await self._store.state(room.id, "m.room.create")
                 if made is not None and made.arrival > asked.event.arrival:
@@ -296,7 +297,7 @@ class Commands:
     async def rename(self, asked: Asked) -> str:
         room = _chat(asked)
         _require(decide(asked.policy, Rename(_membership(asked, room).id, self._as_chat(asked)), asked.now))
-        title = asked.rest.strip('"“” ') or DEFAULT_TITLE
+        title = room_name(asked.rest.strip('"“” '))
         await self._performer.set_state(room.id, "m.room.name", {"name": title}, user=asked.user)
         return f"The chat is called “{title}” now."
 

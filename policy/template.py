@@ -6,6 +6,7 @@ initial state is open by power levels (Synapse sends it as the creator) and clos
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,12 @@ STAFF_POWER = 50
 CLIENT_POWER = 0
 
 POLICY = "m.room.policy"
+
+LONGEST_TITLE = 255
+
+_NO_LETTERS = {"Cc", "Cs", "Zl", "Zp"}
+_NO_TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+"""What turns the direction of everything after it, to the end of the bot's sentence."""
 
 FIXED_STATE: dict[str, dict[str, str]] = {
     "m.room.join_rules": {"join_rule": "invite"},
@@ -59,5 +66,6 @@ def power_levels(bot: UserId, staff: Iterable[UserId]) -> dict[str, Any]:
 
 
 def room_name(title: str) -> str:
-    """CHAT-6: an empty title is the default one."""
-    return title.strip() or DEFAULT_TITLE
+    """CHAT-6: an empty title is the default one. It is one line, as the bot quotes it in sentences of its own."""
+    shown = "".join(" " if unicodedata.category(letter) in _NO_LETTERS else letter for letter in title)
+    return " ".join(shown.translate(_NO_TURNS).split())[:LONGEST_TITLE].strip() or DEFAULT_TITLE
