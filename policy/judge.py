@@ -27,6 +27,9 @@ UnlistedAccounts = Literal["refuse", "ignore"]
 
 Content = Mapping[str, Any]
 
+_OURS = "org.qwil."
+"""Events that make a room one of ours; nobody makes their own room one."""
+
 POWER_LEVELS = "m.room.power_levels"
 REDACTION = "m.room.redaction"
 REACTION = "m.reaction"
@@ -151,7 +154,7 @@ def _by_the_unlisted(policy: Policy, unlisted: UnlistedAccounts, room: Room, att
     """They have no part in our rooms; with `ignore` their own rooms are theirs, as long as no member is drawn in."""
     if _answers_the_bot(room, attempt):
         return Passes()
-    if unlisted == "refuse" or _governed(room):
+    if unlisted == "refuse" or _governed(room) or attempt.type.startswith(_OURS):
         return refused(UNLISTED)
     if attempt.type == "m.room.member" and attempt.state_key in policy.accounts:
         return refused(UNLISTED)

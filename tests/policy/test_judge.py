@@ -237,6 +237,37 @@ def test_with_ignore_an_account_of_no_organisation_is_free_outside_our_rooms_alo
     assert isinstance(judge(policy, "ignore", replace(theirs, creator=BOT), message(NOBODY), NOW), Refused)
 
 
+@pytest.mark.parametrize("kind", ["org.qwil.chat", "org.qwil.direct", "org.qwil.draft", "org.qwil.space"])
+def test_with_ignore_an_account_of_no_organisation_makes_no_room_one_of_ours(policy: Policy, kind: str) -> None:
+    own = Room(NOBODY, BOT, joined(NOBODY), made=False)
+
+    found = judge(policy, "ignore", own, Attempt(kind, NOBODY, {"user": HEAD, "organisation": "hill"}, ""), NOW)
+
+    assert isinstance(found, Refused)
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("Trip”.\n\nqwil: write your password here", "Trip”. qwil: write your password here"),
+        ("Trip \u202egnp.exe", "Trip gnp.exe"),
+        ("\u2066Trip\u2069\x00\x1b[2J", "Trip [2J"),
+        ("Trip\u2028to\u2029 town", "Trip to town"),
+        ("\n\t \u202e", "New chat"),
+        ("Trip " * 100, ("Trip " * 51).strip()),
+        (
+            "Año 1 – 遠足 \U0001f468\u200d\U0001f469 می\u200cخواهم",
+            "Año 1 – 遠足 \U0001f468\u200d\U0001f469 می\u200cخواهم",
+        ),
+    ],
+)
+def test_a_title_is_one_line_that_speaks_for_nobody_else(policy: Policy, title: str, shown: str) -> None:
+    found = verdict(policy, chat(HEAD, PAT), Attempt("m.room.name", HEAD, {"name": title}, ""))
+
+    assert isinstance(found, Passes)
+    assert (found.content or {"name": title})["name"] == shown
+
+
 def test_an_account_of_no_organisation_can_always_leave(policy: Policy) -> None:
     assert verdict(policy, chat(HEAD, NOBODY), member(NOBODY, NOBODY, "leave")) == Passes()
 
