@@ -86,7 +86,7 @@ class Observer:
         state = self._states.setdefault(room, {})
         state[kind, key] = content
         if room in self._rooms or (kind in MARKS and key == ""):
-            self._rooms[room] = _as_room(room, self._creators.get(room, UserId("")), state)
+            self._rooms[room] = _as_room(room, self._creators.get(room, UserId("")), state, self.bot)
 
     async def refresh(self, room: RoomName, kind: str, key: str) -> None:
         """Look up what the record says now: an event may be handled late, after the state went on."""
@@ -142,7 +142,7 @@ class Observer:
         self._withheld.discard((room, user))
 
 
-def _as_room(room: RoomName, creator: UserId, state: State) -> Room:
+def _as_room(room: RoomName, creator: UserId, state: State, bot: UserId) -> Room:
     """The nouns of the policy, from what the events say; whatever has the wrong shape counts as missing."""
     members = {UserId(key): _as_member(content) for (kind, key), content in state.items() if kind == "m.room.member"}
     direct = state.get((DIRECT, ""), {}).get("user")
@@ -152,7 +152,8 @@ def _as_room(room: RoomName, creator: UserId, state: State) -> Room:
         members=members,
         chat=state.get((CHAT, ""), {}),
         held=_users(state.get((DRAFT, ""), {}).get("with")),
-        direct=UserId(direct) if isinstance(direct, str) else None,
+        # Somebody else's room says in vain that it is this person's: what the bot tells them would be read there.
+        direct=UserId(direct) if isinstance(direct, str) and creator in (bot, direct) else None,
         space=state.get((SPACE, ""), {}),
         power_levels=state.get(("m.room.power_levels", ""), {}),
         name=_text(state, "m.room.name", "name"),
