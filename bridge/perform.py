@@ -49,6 +49,9 @@ FLAGGED = "m.favourite"
 
 PROFILES_AT_ONCE = 6
 
+OWN_TIME_ONLY = {"m.room.history_visibility": {"history_visibility": "joined"}}
+"""Of a space: whoever comes into a book does not read who was in it before them."""
+
 log = logging.getLogger("qwil.perform")
 
 
@@ -101,8 +104,10 @@ class Performer:
                 await self.set_state(room, "m.room.avatar", {"url": await self._kind_avatar(kind)})
             case Accept(room, user):
                 await self.join(room, user)
-            case Remove(room, user, reason=reason):
+            case Remove(room, user, rule=rule, reason=reason):
                 await self.kick(room, user, reason)
+                if rule == "USR-2":
+                    await self._close(room, user)
             case Withdraw(room, user):
                 await self._withdraw(room, user)
             case Return(room, user):
@@ -120,6 +125,7 @@ class Performer:
                 await self.bring_in(room, user, inviter=self._bot)
             case LeaveSpace(room, user):
                 await self.kick(room, user, "")
+                await self._close(room, user)
             case ListInSpace(room, child):
                 await self.set_state(room, "m.space.child", {"via": [self._observer.server]}, key=child)
             case UnlistInSpace(room, child):
@@ -179,6 +185,16 @@ class Performer:
         content = {"user_id": user, **({"reason": reason} if reason else {})}
         await self._homeserver.ask(Method.POST, room_path(room).kick, content)
         self._note_member(room, user, "leave")
+
+    async def _close(self, room: RoomName, user: UserId) -> None:
+        """Forget a room in the name of somebody who is out of it, so that nothing of it can be read any more."""
+        if not self._observer.local(user):
+            return
+        try:
+            await self._homeserver.ask(Method.POST, room_path(room).forget, {}, user=user)
+        except Refused as refusal:
+            # An account that is closed reads nothing either.
+            log.info("%s was not forgotten for %s: %s", room, user, refusal)
 
     async def create_chat(self, user: UserId, title: str, people: Iterable[UserId]) -> RoomName:
         """Create a chat as that person would in a client: the module decides and shapes it."""
@@ -250,7 +266,7 @@ class Performer:
     async def _make_space(self, space: MakeSpace) -> None:
         state = [
             _state(SPACE, space.key),
-            *(_state(kind, content) for kind, content in FIXED_STATE.items()),
+            *(_state(kind, content) for kind, content in {**FIXED_STATE, **OWN_TIME_ONLY}.items()),
             *(_state("m.space.child", {"via": [self._observer.server]}, child) for child in space.children),
         ]
         content = {"name": space.name, "creation_content": {"type": "m.space"}, "initial_state": state}
@@ -298,7 +314,9 @@ class Performer:
             if refusal.status != 404:
                 raise
             direct = {}
-        rooms = [*direct.get(self._bot, []), room]
+        # What clients have written there is theirs, and need not be a list.
+        known = direct.get(self._bot)
+        rooms = [*(known if isinstance(known, list) else ()), room]
         await self._homeserver.ask(Method.PUT, path, {**direct, self._bot: rooms}, user=user)
 
     def _presence(self, room: RoomName, user: UserId) -> str:

@@ -138,3 +138,86 @@ async def test_a_first_message_that_is_too_long_brings_nobody_in(school: Bridged
 
     assert chan.user_id not in await okafor.members(room)
     assert room not in await chan.joined_rooms()
+
+
+async def test_a_title_cannot_speak_in_the_bots_place(school: Bridged) -> None:
+    okafor, chan = await school.clients("okafor", "chan")
+    room = await begun(okafor, chan, name="Trip”.\n\nYour password has expired")
+
+    assert await okafor.state(room, "m.room.name") == {"name": "Trip”. Your password has expired"}
+    said = await school.say(chan, "!rename Lunch\u202e \nand “more”", room)
+    assert said == "The chat is called “Lunch and “more” now."
+    assert await okafor.state(room, "m.room.name") == {"name": "Lunch and “more"}
+
+
+async def test_the_bot_speaks_to_people_whatever_they_wrote_into_their_own_list_of_direct_chats(
+    school: Bridged,
+) -> None:
+    kemp = await school.client("kemp")
+    path = f"user/{kemp.user_id}/account_data/m.direct"
+    await kemp.ask("PUT", path, {BOT: 5, "@nobody:qwil.test": "nonsense"})
+    room = await kemp.create_room()
+    await eventually(lambda: kemp.members(room), lambda members: BOT in members)
+
+    await kemp.send(room, "!help")
+
+    said = await eventually(lambda: school.said(kemp), bool)
+    assert "Words with" in said[0][1]
+    (direct,) = await school.directs(kemp)
+    listed = await eventually(lambda: kemp.ask("GET", path), lambda content: content[BOT] != 5)
+    assert listed == {BOT: [direct], "@nobody:qwil.test": "nonsense"}
+
+
+async def test_whose_membership_ended_reads_no_more_of_the_chats_and_whoever_was_removed_still_does(
+    school: Bridged,
+) -> None:
+    okafor, chan, diaz = await school.clients("okafor", "chan", "diaz")
+    room = await begun(okafor, chan, diaz)
+    old = await okafor.send(room, "Said in this chat alone")
+    await school.say(okafor, "!remove Pia Diaz", room)
+    ended = [line.replace("name: Pat Chan", "name: Pat Chan, status: left") for line in two_schools.HILLSIDE]
+    try:
+        school.edit(two_schools.policy(hillside=ended, year_1="head, okafor, diaz"))
+        await eventually(chan.joined_rooms, lambda rooms: room not in rooms)
+        messages = f"rooms/{quote(room)}/messages"
+        await eventually(lambda: chan.request("GET", messages, dir="b"), lambda answer: answer.status == 403)
+
+        assert "Said in this chat alone" not in await everything_shown(chan, room, old)
+        assert "Said in this chat alone" in await everything_shown(diaz, room, old)
+    finally:
+        school.edit(two_schools.policy())
+
+
+async def test_whoever_comes_into_a_books_space_does_not_read_who_was_in_it_before(school: Bridged) -> None:
+    chan, diaz, north = await school.clients("chan", "diaz", "north")
+    try:
+        school.edit(year_1("head, okafor, lowe, chan, diaz"))
+        space = await eventually(lambda: space_of(diaz, "Year 1"), bool)
+        await eventually(chan.joined_rooms, lambda rooms: space in rooms)
+        school.edit(year_1("head, okafor, lowe, diaz, north"))
+        await eventually(north.joined_rooms, lambda rooms: space in rooms)
+        await eventually(chan.joined_rooms, lambda rooms: space not in rooms)
+
+        for direction in ("b", "f"):
+            read = await north.ask("GET", f"rooms/{quote(space)}/messages", dir=direction, limit=100)
+            assert "Pat Chan" not in json.dumps(read)
+        read_by_former = await eventually(
+            lambda: chan.request("GET", f"rooms/{quote(space)}/members"), lambda answer: answer.status == 403
+        )
+        assert "chunk" not in read_by_former.body
+    finally:
+        school.edit(two_schools.policy())
+
+
+def year_1(members: str) -> str:
+    """The policy with these in one book, and everybody else in the other."""
+    return two_schools.policy(year_1=members).replace("[lowe, north]", "[lowe, north, chan]")
+
+
+async def space_of(client: Client, name: str) -> str | None:
+    """The space of that name that somebody is in."""
+    for room in await client.joined_rooms():
+        create = await client.state(room, "m.room.create")
+        if create.get("type") == "m.space" and (await client.state(room, "m.room.name"))["name"] == name:
+            return room
+    return None
