@@ -105,14 +105,15 @@ class Chats:
             log.warning("The bot could not answer the invitation to %s: %s", event.room_id, refusal)
 
     def _begins(self, event: StoredEvent, room: Room) -> bool:
-        """CHAT-1: is it the first message of a draft? After a crash in between somebody may still be held."""
-        return (
-            (room.draft or bool(room.held))
-            and event.state_key is None
-            and event.sender == room.creator
-            and event.type not in NO_MESSAGE
-            and not is_command(event.content)
-        )
+        """CHAT-1: is it the first message of a draft? After a crash in between somebody may still be held.
+
+        Where somebody is inside already, whatever is said there begins it: what people talk in is no draft.
+        """
+        if not (room.draft or room.held) or event.state_key is not None or event.sender == self._observer.bot:
+            return False
+        if any(user != room.creator for user in room.inside(self._observer.bot)):
+            return event.type not in NO_MESSAGE
+        return event.sender == room.creator and event.type not in NO_MESSAGE and not is_command(event.content)
 
     async def _begin(self, room: Room, event: StoredEvent) -> None:
         """Make the chat active, bring in everybody held whom the module has not, tell the creator who was refused.
