@@ -49,7 +49,8 @@ def load(file: Path) -> Loaded:
     try:
         text = file.read_bytes()
     except OSError as error:
-        raise PolicyError(f"{file} cannot be read: {error.strerror}") from error
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise PolicyError(f"{file.absolute()} cannot be read: {why}.") from error
     return _loaded({POLICY: text}, lambda path: (file.parent / path).read_bytes(), file.name)
 
 

@@ -41,6 +41,8 @@ async def _demo(args: argparse.Namespace) -> int:
     try:
         async with started(folder, _say, policy=policy, port=args.port) as demo:
             status = 0 if policy or await tour.tell(demo, _say) else 1
+            if args.once and policy:
+                _say(_came_up(demo))
             if not args.once:
                 _say(_how_to_log_in(demo))
                 await _stay(demo)
@@ -73,18 +75,29 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
+def _came_up(demo: Demo) -> str:
+    everybody = len(demo.loaded.policy.people)
+    return "\n".join(
+        [f"It all came up: {len(demo.accounts)} of {everybody} people of the policy have an account.", *_left_out(demo)]
+    )
+
+
+def _left_out(demo: Demo) -> Iterator[str]:
+    """Why somebody has no account here."""
+    elsewhere = sum(1 for user in demo.loaded.policy.accounts if not user.endswith(f":{demo.homeserver.server_name}"))
+    if elsewhere:
+        yield (
+            f"Matrix IDs of other homeservers ({elsewhere}) take no part: without their `matrix:` these people get an "
+            "account of this one."
+        )
+
+
 def _how_to_log_in(demo: Demo) -> str:
-    password = next(iter(demo.accounts.values())).password if demo.accounts else ""
     return "\n".join(
         [
             "",
-            "The demo is up. Log in with any Matrix client on this machine:",
-            "",
-            f"  homeserver  {demo.homeserver.url}  (in the client: another homeserver, or edit the server)",
-            f"  password    {password}  (the same for everybody)",
-            "  user name   one of these, or any other of " + str(demo.folder / READY),
-            "",
-            *_examples(demo),
+            *(_logins(demo) if demo.accounts else ["The demo is up, but nobody of this policy can log in."]),
+            *_left_out(demo),
             "",
             f"Find people by the client's people search, and write to the bot, {demo.config.bot}: help",
             f"Change {demo.policy_file} in an editor: what you save takes effect within two seconds.",
@@ -93,11 +106,23 @@ def _how_to_log_in(demo: Demo) -> str:
     )
 
 
+def _logins(demo: Demo) -> Iterator[str]:
+    password = next(iter(demo.accounts.values())).password
+    yield "The demo is up. Log in with any Matrix client on this machine:"
+    yield ""
+    yield f"  homeserver  {demo.homeserver.url}  (in the client: another homeserver, or edit the server)"
+    yield f"  password    {password}  (the same for everybody)"
+    yield f"  user name   one of these, or any other of {demo.folder / READY}"
+    yield ""
+    yield from _examples(demo)
+
+
 def _examples(demo: Demo) -> Iterator[str]:
     """A few people of every organisation, its administrator first."""
     for organisation in demo.loaded.policy.organisations.values():
-        yield f"    {organisation.name}"
-        for user, login in _few_of(demo, organisation.identifier):
+        few = list(_few_of(demo, organisation.identifier))
+        yield f"    {organisation.name}" + ("" if few else ": nobody has an account here")
+        for user, login in few:
             member = login.member
             rights = {"system": ", system admin", "user": ", user admin"}.get(member.admin, "")
             yield f"      {user}  {member.name} ({member.role}{rights})"

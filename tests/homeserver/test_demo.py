@@ -18,8 +18,11 @@ import pytest
 from bridge.demo import policy_copy, tour
 from bridge.demo.player import Refused
 from bridge.demo.policy_copy import SAMPLE, SAMPLE_DAY, PolicyError, load, moved_to, reloaded, with_accounts, write
+from bridge.demo.stage import will_be_done
+from policy.action import EnterSpace
 from policy.ask import run_tests
-from policy.model import PersonId
+from policy.model import PersonId, UserId
+from policy.plan import Step
 from policy.reach import reach, status
 
 PATIENCE = 180.0
@@ -360,6 +363,7 @@ async def test_an_own_policy_is_tried_without_the_tour(tmp_path: Path, own_polic
     assert await are_gone(children)
 
     assert "The tour" not in running.said
+    assert "Matrix IDs of other homeservers (1) take no part" in running.said
     assert {user: known["person"] for user, known in ready["accounts"].items()} == {
         head: "north/head",
         cleo: "north/4711",
@@ -395,6 +399,15 @@ async def test_somebody_added_to_the_copy_while_it_runs_gets_an_account_and_a_ki
     assert 'new: {matrix: "@new:qwil.test"' in policy.read_text()
     assert len(children) == 2
     assert await are_gone(children)
+
+
+def test_a_demo_does_not_wait_for_people_of_other_homeservers() -> None:
+    def step(user: str, *, waits: bool = False) -> Step:
+        return Step(EnterSpace("space", UserId(user)), "spaces", "", waits, frozenset())
+
+    assert will_be_done(step("@ann:qwil.test"))
+    assert not will_be_done(step("@ann:qwil.test", waits=True))
+    assert not will_be_done(step("@ann:elsewhere.example"))
 
 
 async def test_a_demo_never_writes_into_the_folder_of_somebodys_own_policy(own_policy: Path) -> None:
