@@ -680,7 +680,7 @@ def _demo(asked: Namespace) -> int:
 
 
 def _bench_arguments(parser: ArgumentParser) -> None:
-    known = "decisions, loading, search, sending, editing, importing"
+    known = "decisions, loading, search, editing, planning, importing, record, export, sending"
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"only these of: {known}")
     parser.add_argument("--json", action="store_true", help="print one JSON object a row")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from bridge.bench import decisions, editing, loading, planning, searching, sending
+from bridge.bench import decisions, editing, exporting, loading, planning, recording, searching, sending
 from bridge.bench.measure import Row
 from bridge.bench.size import FULL, Say, Size
 
@@ -15,6 +15,8 @@ BENCHMARKS: Mapping[str, Callable[[Size, Say], Iterator[Row]]] = {
     editing.EDITING: editing.measure_editing,
     planning.NAME: planning.measure,
     editing.IMPORTING: editing.measure_importing,
+    recording.NAME: recording.measure,
+    exporting.NAME: exporting.measure,
     sending.NAME: sending.measure,
 }
 

@@ -24,6 +24,10 @@ class Size:
     sends: int = 40
     """To each homeserver in a round."""
     reload_sends: int = 300
+    chats: tuple[int, ...] = (1_000, 100_000)
+    """Messages of the chats that are exported."""
+    stored: int = 5_000
+    """Events put on record."""
     rounds: int = 9
     send_rounds: int = 25
 
@@ -39,6 +43,8 @@ TINY = Size(
     room=3,
     sends=3,
     reload_sends=10,
+    chats=(40,),
+    stored=30,
     rounds=2,
     send_rounds=2,
 )

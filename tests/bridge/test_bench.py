@@ -17,7 +17,17 @@ from bridge.cli import main
 from policy.decide import decide
 from policy.question import Add, StartChat
 
-ROWS = {"decisions": 6, "loading": 2, "search": 1, "sending": 2, "planning": 1, "editing": 1, "importing": 2}
+ROWS = {
+    "decisions": 6,
+    "loading": 2,
+    "search": 1,
+    "sending": 2,
+    "planning": 1,
+    "editing": 1,
+    "importing": 2,
+    "record": 1,
+    "export": 4,
+}
 """How many each yields with one world to compare with."""
 
 
