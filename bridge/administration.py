@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
 from bridge.commands import Answer, Asked, Commands, Word
-from bridge.office import Act, Desk, Office, command, only
+from bridge.office import Act, Desk, Office, command, only, readable
 from policy.administered import books_named, members_named
 from policy.change import AddCover, AddToBook, CreateBook, RemoveFromBook, SetField
 from policy.enrol import ADMINS, IDENTIFIER, LEVELS
@@ -198,7 +198,7 @@ class Administration:
         """What deserves attention in the organisations that the asker administers."""
         files, policy = await self._office.read()
         if not isinstance(policy, Policy):
-            return "The saved policy is not in force. Its mistakes:\n" + _cut(map(str, policy))
+            return "The saved policy is not in force. Its mistakes:\n" + _cut(readable(asked, files, policy))
         desk = self._office.desk_of(asked, files, policy)
         lines = []
         for org in desk.organisations:

@@ -41,6 +41,7 @@ from bridge.registration import token_objection
 from bridge.retry import until_available
 from bridge.store import Store, StoredEvent
 from bridge.why_words import why_words
+from policy.concern import mistakes_of
 from policy.mistake import Mistakes
 from policy.model import UserId
 from policy.observation import Settings
@@ -217,12 +218,15 @@ class Bridge:
         await until_available(lambda: self._tell_mistakes(mistakes))
 
     async def _tell_mistakes(self, mistakes: Mistakes) -> None:
-        """Every system administrator of the last good policy is told."""
+        """Every system administrator of the last good policy is told, of their own organisation's in words."""
         await self._policy_log.note_mistakes(mistakes)
-        lines = "\n".join(f"- {mistake}" for mistake in mistakes[:50])
-        text = f"The policy that was saved has mistakes and is not in force ({len(mistakes)}):\n{lines}"
+        path = self._source.path
+        saved = path.read_text("utf-8", errors="replace") if path.is_file() else ""
         for organisation in self._source.policy.organisations:
-            await self._direct.tell_admins(organisation, text, about=f"mistakes {time.time():.0f}")
+            own = mistakes_of(saved, path.name, mistakes, [organisation])
+            lines = "\n".join(f"- {line}" for line in [*own[:50], *own[50:][-1:]])
+            text = f"The policy that was saved has mistakes and is not in force ({len(mistakes)}):\n{lines}"
+            await self._direct.tell_admins(organisation, text, about=f"mistakes {organisation} {time.time():.0f}")
 
     async def _keep_time(self) -> NoReturn:
         """Settle everything now, and whenever a day begins on which the policy says something else."""

@@ -17,6 +17,7 @@ from bridge.policy_writer import Author, Changed, PolicyWriter
 from bridge.store import Store
 from policy.amend import forbidden, on_record
 from policy.change import Change, Files, organisation_of
+from policy.concern import mistakes_of
 from policy.decide import decide
 from policy.decision import Objection
 from policy.edit import Refusal, edit
@@ -25,6 +26,12 @@ from policy.model import Membership, Moment, Policy
 from policy.question import Administer, Area
 
 SAVED = "It takes effect within 2 seconds."
+
+
+def readable(asked: Asked, files: Files, mistakes: Mistakes) -> list[str]:
+    """The mistakes of a saved policy, in words where they are of the asker's own organisations."""
+    own = [member.organisation for member in asked.memberships if member.admin]
+    return mistakes_of(files.text.decode(errors="replace"), files.name, mistakes, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ class Office:
         """The policy as it is on disk, for somebody who administers in it."""
         files, policy = await self.read()
         if not isinstance(policy, Policy):
-            first = "\n".join(map(str, policy[:5]))
+            first = "\n".join(readable(asked, files, policy)[:5])
             raise Answer(
                 f"The saved policy has mistakes: repair them first, nothing can be changed until then.\n{first}"
             )

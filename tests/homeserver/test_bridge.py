@@ -206,12 +206,17 @@ async def test_a_suspended_member_leaves_forgets_and_comes_back_to_everything(sc
 
 
 async def test_a_broken_edit_changes_nothing_and_tells_the_system_administrators(school: Bridged) -> None:
-    head, okafor, chan = await school.clients("head", "okafor", "chan")
+    head, okafor, chan, ode = await school.clients("head", "okafor", "chan", "ode")
 
     school.edit(two_schools.policy(year_1="okafor, chna"))
 
     said = await eventually(lambda: school.said(head), lambda lines: any("has mistakes" in line for _, line in lines))
     assert 'unknown person "chna"' in str(said)
+    elsewhere = await eventually(
+        lambda: school.said(ode), lambda lines: any("has mistakes" in str(one) for one in lines)
+    )
+    assert "in what other organisations have written" in str(elsewhere)
+    assert "chna" not in str(elsewhere)
     await begun(okafor, chan)
 
 
