@@ -460,7 +460,7 @@ class _Reader:
         """There is no such book; several may stand there with a comma between them."""
         parts = [part.strip() for part in word.split(",")]
         if len(parts) > 1 and all(part in self.to.books for part in parts):
-            return f"{quoted(word)} are {len(parts)} books: put a semicolon between them"
+            return f"{quoted(word)} are {len(parts)} books — put a semicolon between them"
         return self.notes.unknown_word("book", word, self.to.books)
 
 

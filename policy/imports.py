@@ -164,6 +164,11 @@ def _ends(change: SetField) -> bool:
 
 
 def _mistakes_of_headings(headings: Sequence[str]) -> list[str]:
+    if not any(heading in COLUMNS for heading in headings):
+        return [
+            "The first row has to hold the headings, as in the template, with a comma or semicolon between them where "
+            f"it is CSV: {', '.join(COLUMNS)}."
+        ]
     found = [
         f"Column {number} has the heading {quoted(heading)}, which means nothing here{instead(heading, COLUMNS)}"
         for number, heading in enumerate(headings, 1)

@@ -285,6 +285,7 @@ def test_a_cell_that_holds_a_formula_refuses_its_row_alone() -> None:
     [
         ("identifier,nmae,role", 'Column 2 has the heading "nmae", which means nothing here'),
         ("identifier,role,role", 'The heading "role" stands twice, in columns 2 and 3: delete one of the two columns.'),
+        ("People of 2026,,", "The first row has to hold the headings, as in the template, with a comma or semicolon"),
         ("first_name,role", "There is no column identifier: take the headings from the template."),
     ],
 )

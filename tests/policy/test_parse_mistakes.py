@@ -350,7 +350,7 @@ IN_THE_SPREADSHEET = {
     ),
     "books with a comma between them": (
         (",year-1;violin,", ',"year-1, violin",'),
-        'hillside.csv:6:8: "year-1, violin" are 2 books: put a semicolon between them',
+        'hillside.csv:6:8: "year-1, violin" are 2 books — put a semicolon between them',
     ),
     "a column without a heading": (
         ("until,unlisted", "until,"),
