@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from bridge.transcript.model import Milliseconds
@@ -43,10 +44,11 @@ class Unreadable(Exception):
 def read(raw: Mapping[str, Any] | str) -> Event:
     """The event in a mapping or in JSON text; raises `Unreadable`."""
     whole = _parsed(raw) if isinstance(raw, str) else raw
-    if not isinstance(whole, Mapping):
+    if type(whole) is not dict and not isinstance(whole, Mapping):
         raise Unreadable("it is not a JSON object")
     for field in ("event_id", "type", "sender"):
-        if not isinstance(whole.get(field), str) or not whole[field]:
+        value = whole.get(field)
+        if not value or not isinstance(value, str):
             raise Unreadable(f"it has no {field}")
     content, state_key, unsigned = mapping(whole, "content"), whole.get("state_key"), mapping(whole, "unsigned")
     return Event(
@@ -78,7 +80,15 @@ def iso(time: Milliseconds | None) -> str | None:
     """A time as ISO 8601 in UTC, to the millisecond."""
     if time is None:
         return None
-    return (EPOCH + timedelta(milliseconds=time)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, milliseconds = divmod(time, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    return f"{_minute(minutes)}:{seconds:02d}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _minute(minutes: int) -> str:
+    """Messages come close together: the same minute, or one of the day, is written out once."""
+    return (EPOCH + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M")
 
 
 def _parsed(raw: str) -> Any:
