@@ -32,6 +32,14 @@ PATIENCE = 5.0
 PAGE = 100
 """Events asked for at once."""
 
+POSTPONED = "postponed"
+"""Under which name the rooms are remembered whose history or invitation was refused."""
+
+MOST_TRIES = 30
+
+UNSEEN: dict[str, Any] = {}
+"""The timeline of a room that is looked through from its end."""
+
 FILTER = json.dumps({
     "presence": {"types": []},
     "account_data": {"types": []},
@@ -90,14 +98,25 @@ class CatchUp:
         news = await self._homeserver.sync(filter=FILTER, **query)
         await asyncio.sleep(patience)
         rooms = news.get("rooms", {})
+        joined = {room: part.get("timeline", {}) for room, part in rooms.get("join", {}).items()}
+        # The homeserver shows each only once: what it refuses for now is tried again at every later look.
+        before: dict[str, tuple[str, int]] = await self._store.recall(POSTPONED, {})
+        again = {room: UNSEEN for room, (what, _) in before.items() if what == "history"} | joined
+        invited = {*rooms.get("invite", {}), *(room for room, (what, _) in before.items() if what == "invitation")}
+        postponed: dict[str, tuple[str, int]] = {}
         found = 0
-        for room, part in rooms.get("join", {}).items():
+        for what, room, work in (
+            *(("history", room, self._complete(room, timeline)) for room, timeline in again.items()),
+            *(("invitation", room, self._answer(room)) for room in sorted(invited - again.keys())),
+        ):
             try:
-                found += await self._complete(room, part.get("timeline", {}))
+                found += await work
             except Refused as refusal:
-                log.warning("The history of %s cannot be read: %s", room, refusal)
-        for room in rooms.get("invite", {}):
-            found += await self._answer(room)
+                tries = before.get(room, (what, 0))[1] + 1
+                log.warning("The %s of %s cannot be had (try %d): %s", what, room, tries, refusal)
+                if tries < MOST_TRIES:
+                    postponed[room] = (what, tries)
+        await self._store.remember(POSTPONED, postponed)
         # Only now: a kill in between repeats the look, and loses nothing.
         await self._store.remember("sync", news["next_batch"])
         return found
@@ -108,7 +127,7 @@ class CatchUp:
         unknown = await self._store.unknown([event.event_id for event in events])
         missing = [event for event in events if event.event_id in unknown]
         page = timeline.get("prev_batch")
-        if timeline.get("limited") and page and events and events[0].event_id in unknown:
+        if timeline is UNSEEN or (timeline.get("limited") and page and events and events[0].event_id in unknown):
             missing = [*await self._before(room, page), *missing]
         if not missing:
             return 0
@@ -119,11 +138,11 @@ class CatchUp:
         self._arrived()
         return len(missing)
 
-    async def _before(self, room: str, page: str) -> list[NewEvent]:
-        """What is missing before a page of history, oldest first, back to an event that is on record."""
+    async def _before(self, room: str, page: str | None) -> list[NewEvent]:
+        """What is missing before a page of history, or its end, oldest first, back to an event that is on record."""
         pages: list[list[NewEvent]] = []
         while True:
-            query = {"dir": "b", "from": page, "limit": str(PAGE)}
+            query = {"dir": "b", "limit": str(PAGE), **({"from": page} if page else {})}
             answer = await self._homeserver.ask(Method.GET, room_path(room).messages, query=query)
             events = as_events(room, answer.get("chunk", []))[::-1]
             unknown = await self._store.unknown([event.event_id for event in events])
@@ -136,11 +155,7 @@ class CatchUp:
         """An invitation of the bot that never came is one: inside, the next look shows what the room is."""
         if await self._store.state(room, "m.room.member", self._bot) is not None:
             return 0
-        try:
-            await self._homeserver.ask(Method.POST, Path.v3.join[room], {})
-        except Refused as refusal:
-            log.warning("The bot could not enter %s: %s", room, refusal)
-            return 0
+        await self._homeserver.ask(Method.POST, Path.v3.join[room], {})
         return 1
 
 

@@ -301,7 +301,7 @@ async def test_what_the_homeserver_lost_on_its_way_is_found_and_done(school: Bri
         await eventually(lambda: [event["event_id"] for event in lost], lambda seen: last in seen)
     await school.start()
 
-    await eventually(lambda: okafor.state(draft, CHAT), lambda content: content["draft"] is False)
+    await eventually(lambda: okafor.state(draft, CHAT), lambda content: content["draft"] is False, patience=90)
     await eventually(lambda: okafor.members(draft), lambda members: {BOT, chan.user_id} <= members)
     store = await Store.open(school.settings.database)
     try:
