@@ -61,7 +61,7 @@ class Prompt(Acceptance):
     """Reads the policy at once, where a running bridge watches the file."""
 
     async def _in_force(self, person: PersonId) -> None:
-        cast(PolicySource, self._source).load()
+        self._source.load()
         assert self._source.policy.people[person].status == "active"
 
 
