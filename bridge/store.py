@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import sqlite3
 from array import array
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
@@ -693,6 +694,12 @@ def _try_to_open(path: str) -> None:
     if not Path(path).absolute().parent.is_dir():
         raise StoreRefused(
             f"There is no folder for the database {path}: make it, or correct `database` in config.yaml."
+        )
+    # SQLite writes its journal beside the database.
+    if not os.access(Path(path).absolute().parent, os.W_OK | os.X_OK):
+        raise StoreRefused(
+            f"The bridge may not write into the folder of the database {path}: let its account write there, or correct "
+            "`database` in config.yaml."
         )
     try:
         with closing(sqlite3.connect(path)) as connection:

@@ -289,6 +289,16 @@ async def test_a_file_that_is_no_database_is_refused_by_name(tmp_path: Path) -> 
     assert await gone(threads)
 
 
+async def test_a_folder_nobody_may_write_into_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # root, who runs tests in containers, may write everywhere.
+    monkeypatch.setattr("bridge.store.os.access", lambda folder, _right: folder != tmp_path)
+
+    with pytest.raises(StoreRefused, match=r"^The bridge may not write into the folder of the database .*/qwil\.db: "):
+        await Store.open(f"sqlite:{tmp_path}/qwil.db")
+
+
 async def test_a_locked_file_is_away_and_back(tmp_path: Path) -> None:
     store = await Store.open(f"sqlite:{tmp_path}/qwil.db")
     await store._fetch("PRAGMA busy_timeout = 0")
