@@ -172,7 +172,8 @@ class Composer:
 
     def person(self, user: str) -> Person:
         """Somebody as they are named in the chat at this point."""
-        return self._presence(user).person
+        presence = self._present.get(user) or self._presence(user)
+        return presence.person
 
     def _presence(self, user: str) -> _Presence:
         presence = self._present.get(user)
@@ -187,17 +188,14 @@ class Composer:
         if relation.get("rel_type") == "m.replace" and isinstance(relation.get("event_id"), str):
             return self._edit(event, relation["event_id"])
         kind: Kind = "notice" if event.content.get("msgtype") == "m.notice" else "message"
-        thread = text(relation, "event_id") if relation.get("rel_type") == "m.thread" else None
-        # A client without threads shows the fallback as a reply; it answers nothing (Client-Server API, threading).
-        is_fallback = thread is not None and relation.get("is_falling_back") is True
-        answered = None if is_fallback else text(mapping(relation, "m.in_reply_to"), "event_id")
+        thread, answered = _thread_and_answered(relation) if relation else (None, None)
         return self._entry(
             event,
             kind,
             self._said(event, event.content, is_reply=answered is not None),
             html=_html(event.content),
-            reply_to=self._quote(answered),
-            thread=self._refer(thread),
+            reply_to=self._quote(answered) if answered else None,
+            thread=self._refer(thread) if thread else None,
             content=event.content if event.content and not _has_words(event.content) else None,
         )
 
@@ -338,7 +336,10 @@ class Composer:
     def _note(self, entry: Entry) -> None:
         """Keep what the cover and earlier entries have to say about this one."""
         self._by_kind[entry.kind] += 1
-        self._ends[1:] = [entry]
+        if len(self._ends) == 2:
+            self._ends[1] = entry
+        else:
+            self._ends.append(entry)
         is_shown = entry.kind in REMARKABLE and not (entry.kind == "edit" and entry.reason)
         if is_shown and entry.target and entry.target.number:
             remark = Remark(entry.number, entry.kind, entry.sender.name, entry.reaction)
@@ -375,6 +376,14 @@ def _took_part(presence: _Presence) -> bool:
 
 def _participant(presence: _Presence) -> Participant:
     return Participant(presence.person, tuple(presence.names) or (presence.person.name,), tuple(presence.stays))
+
+
+def _thread_and_answered(relation: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The thread that a message belongs to, and the message that it answers."""
+    thread = text(relation, "event_id") if relation.get("rel_type") == "m.thread" else None
+    # A client without threads shows the fallback as a reply; it answers nothing (Client-Server API, threading).
+    is_fallback = thread is not None and relation.get("is_falling_back") is True
+    return thread, None if is_fallback else text(mapping(relation, "m.in_reply_to"), "event_id")
 
 
 def _html(content: Mapping[str, Any]) -> str | None:

@@ -50,17 +50,18 @@ def read(raw: Mapping[str, Any] | str) -> Event:
         value = whole.get(field)
         if not value or not isinstance(value, str):
             raise Unreadable(f"it has no {field}")
-    content, state_key, unsigned = mapping(whole, "content"), whole.get("state_key"), mapping(whole, "unsigned")
+    content, state_key = mapping(whole, "content"), whole.get("state_key")
+    unsigned = mapping(whole, "unsigned") if "unsigned" in whole else NOTHING
     return Event(
-        event_id=whole["event_id"],
-        type=whole["type"],
-        sender=whole["sender"],
-        time=_time(whole.get("origin_server_ts")),
-        content=content,
-        state_key=state_key if isinstance(state_key, str) else None,
+        whole["event_id"],
+        whole["type"],
+        whole["sender"],
+        _time(whole.get("origin_server_ts")),
+        content,
+        state_key if isinstance(state_key, str) else None,
         # Room version 11 moved it into the content; older ones have it beside (Client-Server API, m.room.redaction).
-        redacts=text(whole, "redacts") or text(content, "redacts"),
-        redacted=mapping(unsigned, REDACTED_BECAUSE) if REDACTED_BECAUSE in unsigned else None,
+        (text(whole, "redacts") or text(content, "redacts")) if whole["type"] == "m.room.redaction" else None,
+        mapping(unsigned, REDACTED_BECAUSE) if REDACTED_BECAUSE in unsigned else None,
     )
 
 
@@ -80,15 +81,16 @@ def iso(time: Milliseconds | None) -> str | None:
     """A time as ISO 8601 in UTC, to the millisecond."""
     if time is None:
         return None
-    seconds, milliseconds = divmod(time, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    return f"{_minute(minutes)}:{seconds:02d}.{milliseconds:03d}Z"
+    days, rest = divmod(time, 86_400_000)
+    hours, rest = divmod(rest, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    return f"{_day(days)}T{hours:02d}:{minutes:02d}:{rest // 1000:02d}.{rest % 1000:03d}Z"
 
 
-@lru_cache(maxsize=4096)
-def _minute(minutes: int) -> str:
-    """Messages come close together: the same minute, or one of the day, is written out once."""
-    return (EPOCH + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M")
+@lru_cache(maxsize=1024)
+def _day(days: int) -> str:
+    """Messages come in order: the same day is worked out once."""
+    return (EPOCH + timedelta(days=days)).strftime("%Y-%m-%d")
 
 
 def _parsed(raw: str) -> Any:

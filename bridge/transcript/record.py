@@ -35,20 +35,24 @@ def line(entry: Entry) -> Line:
         "time": iso(entry.time),
         "sender": _person(entry.sender),
         "text": entry.text,
-        "reply_to": _reference(entry.reply_to),
-        "file": _file(entry.file),
+        "reply_to": _reference(entry.reply_to) if entry.reply_to else None,
+        "file": _file(entry.file) if entry.file else None,
     }
-    for name, value in (
-        ("html", entry.html),
-        ("thread", _reference(entry.thread)),
-        ("target", _reference(entry.target)),
-        ("member", _person(entry.member)),
-        ("reason", entry.reason),
-        ("reaction", entry.reaction),
-        ("content", entry.content),
-    ):
-        if value is not None:
-            whole[name] = value
+    # One by one, for this is done with every entry of every export.
+    if entry.html is not None:
+        whole["html"] = entry.html
+    if entry.thread is not None:
+        whole["thread"] = _reference(entry.thread)
+    if entry.target is not None:
+        whole["target"] = _reference(entry.target)
+    if entry.member is not None:
+        whole["member"] = _person(entry.member)
+    if entry.reason is not None:
+        whole["reason"] = entry.reason
+    if entry.reaction is not None:
+        whole["reaction"] = entry.reaction
+    if entry.content is not None:
+        whole["content"] = entry.content
     return whole
 
 
