@@ -146,7 +146,7 @@ class Bridge:
             direct=self._direct,
         )
         self._exports = _export_jobs(config, self._source, store, self._observer, homeserver, self._direct, attachments)
-        exports = ExportWords(store=store, observer=self._observer, jobs=self._exports)
+        exports = self._export_words = ExportWords(store=store, observer=self._observer, jobs=self._exports)
         administration = Administration(office, exports.status_lines).words()
         self._commands = Commands(
             source=self._source,
@@ -192,6 +192,7 @@ class Bridge:
                 tasks.create_task(self._keep_time())
                 tasks.create_task(until_available(self._reception.run))
                 tasks.create_task(until_available(self._refusals.run))
+                tasks.create_task(self._export_words.keep_searchable())
                 if self._exports is not None:
                     tasks.create_task(self._exports.run())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from bridge.commands import Answer, Asked, Commands, Declined, Word
 from bridge.observe import Observer
+from bridge.retry import until_available
 from bridge.reviewing import Access, access_to, accesses, may_export, may_review
 from bridge.search_words import Phrase, phrases
 from bridge.store import Store, StoredEvent
@@ -37,6 +39,11 @@ EXCERPT = 160
 RECENT = 30 * 86_400.0
 """Seconds back that `status` shows."""
 RECENT_SHOWN = 10
+
+READ_EVERY = 10.0
+"""Seconds after which the words of new events are read."""
+BREATH = 0.05
+"""Seconds between two batches, in which others use the database."""
 
 ON_RECORD = ("export", "review find", "review export")
 NOT_INSTALLED = "Exports are not installed with this bridge. Its operator adds them: pip install 'qwil[export]'."
@@ -113,6 +120,12 @@ class ExportWords:
                 f"{REVIEW_FIND} | {REVIEW_EXPORT}", "find and export chats of your organisation", review
             ),
         }
+
+    async def keep_searchable(self) -> NoReturn:
+        """Read the words of what comes, until cancelled, so that whoever searches waits for the last few only."""
+        while True:
+            read = await until_available(self._store.read_words)
+            await asyncio.sleep(BREATH if read else READ_EVERY)
 
     # Export
 
