@@ -26,7 +26,7 @@ from bridge.export_words import ExportWords
 from bridge.homeserver import Homeserver, Refused
 from bridge.import_words import Importer
 from bridge.listen import CannotListenError, listen
-from bridge.module_check import NO_MODULE, complaints, module_status, objection_to_entry, unreached
+from bridge.module_check import NO_MODULE, OTHER_BOT, complaints, module_status, objection_to_entry, unreached
 from bridge.notices import Notices
 from bridge.observe import Observer
 from bridge.office import Office
@@ -255,7 +255,10 @@ class Bridge:
 
     async def _check_homeserver(self) -> None:
         """Without the module nothing is enforced, which has to be meant; anything else amiss is told."""
-        status = await module_status(self._homeserver)
+        try:
+            status = await module_status(self._homeserver)
+        except Refused as refusal:
+            raise StartRefused(OTHER_BOT.format(bot=self._config.bot, refusal=str(refusal).rstrip("."))) from refusal
         if status is None and self._config.enforce == "module":
             raise StartRefused(NO_MODULE)
         for complaint in complaints(status, self._source.digest) if status is not None else (NO_MODULE,):

@@ -28,6 +28,16 @@ NO_MODULE = (
     "`enforce: after_the_fact` in config.yaml: then only who may not be in a chat is removed from it afterwards."
 )
 
+OTHER_BOT = (
+    "The homeserver's policy module serves another bot than {bot} ({refusal}): `bot` in homeserver.yaml has to be "
+    "{bot}, and the homeserver restarted, or appservice.bot in config.yaml and registration.yaml the other."
+)
+
+NO_POLICY = (
+    "The homeserver's module has no policy and refuses everybody: `policy` in homeserver.yaml has to name a file that "
+    "the homeserver may read and in which `qwil check` finds no mistake; the homeserver's log says what it met."
+)
+
 UNKNOWN = (
     "The homeserver does not know this bridge: name its registration.yaml under `app_service_config_files` in "
     "homeserver.yaml and restart the homeserver, which is needed again whenever `qwil registration` made fresh tokens."
@@ -88,7 +98,9 @@ async def module_status(homeserver: Homeserver) -> Mapping[str, Any] | None:
 
 def complaints(status: Mapping[str, Any], digest: str) -> Iterator[str]:
     """What is not as it should be, each in a sentence that says what to change."""
-    if status.get("policy") != digest:
+    if not status.get("policy"):
+        yield NO_POLICY
+    elif status.get("policy") != digest:
         yield (
             "The homeserver's module enforces another policy than the bridge reads: `policy` in homeserver.yaml and "
             "in config.yaml have to name the same file, or copies that are the same."

@@ -24,6 +24,12 @@ def test_another_policy_in_the_module_is_said() -> None:
     assert said.startswith("The homeserver's module enforces another policy than the bridge reads")
 
 
+def test_a_module_without_a_policy_is_told_apart_from_one_with_another() -> None:
+    (said,) = complaints({**GOOD, "policy": ""}, "d1")
+
+    assert said.startswith("The homeserver's module has no policy and refuses everybody")
+
+
 def test_every_setting_that_differs_is_said_with_what_to_write() -> None:
     settings = {**GOOD["settings"], "enable_set_displayname": True, "redaction_retention_period": 604_800_000}
 
