@@ -122,7 +122,7 @@ def test_the_program_is_imported_by_nobody_and_the_application_by_the_program() 
     users_of_app = {name for name, imported in IMPORTS.items() if "bridge.app" in imported}
 
     assert users_of_cli <= {"bridge.__main__"}
-    assert {name for name in users_of_app if not name.startswith("bridge.demo")} <= {"bridge.cli"}
+    assert {name for name in users_of_app if not name.startswith("bridge.demo")} <= {"bridge.operator_commands"}
 
 
 @pytest.mark.parametrize("module", [name for name in CORE if name not in EDGES])
