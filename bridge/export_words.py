@@ -21,6 +21,7 @@ from policy.mistake import quoted
 from policy.model import Membership, Moment, Policy, UserId
 from policy.naming import tokens
 from policy.observation import Room
+from policy.reach import linked
 from policy.rooms import shown_name, stood_for
 from policy.search import fold
 
@@ -336,7 +337,7 @@ def _wish(asked: Asked, text: str) -> Wish:
     kind = filters.get("kind", "").lower()
     if kind not in ("", *KINDS):
         raise Answer(f"A chat's kind is one of {', '.join(KINDS)}, not {quoted(kind)}.")
-    senders = _senders(asked.policy, filters["by"]) if "by" in filters else ()
+    senders = _senders(asked, filters["by"]) if "by" in filters else ()
     return Wish(
         text,
         phrases(own),
@@ -362,14 +363,16 @@ def _before(text: str, words: list[str], first: int | None) -> str:
     return " ".join(f'"{word}"' if " " in word else word for word in words[:first])
 
 
-def _senders(policy: Policy, word: str) -> tuple[UserId, ...]:
-    """Everybody whom a word may mean, also those who left: a Matrix ID, an identifier or a name."""
+def _senders(asked: Asked, word: str) -> tuple[UserId, ...]:
+    """Everybody of the reviewer's network whom a word may mean, also those who left (DIR-4)."""
     if word.startswith("@"):
         return (UserId(word),)
     found = [
         member.matrix
-        for member in policy.people.values()
-        if member.matrix is not None and (fold(member.name) == fold(word) or word in (member.id, member.identifier))
+        for member in asked.policy.people.values()
+        if any(linked(asked.policy, own.organisation, member.organisation) for own in asked.memberships)
+        and member.matrix is not None
+        and (fold(member.name) == fold(word) or word in (member.id, member.identifier))
     ]
     if not found:
         raise Answer(f"Nobody is called {quoted(word)}. Write a whole name in quotation marks, or a Matrix ID.")
