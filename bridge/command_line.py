@@ -53,10 +53,12 @@ def no_arguments(_parser: ArgumentParser) -> None:
 
 
 def policy_argument(parser: ArgumentParser) -> None:
+    """The command is about one policy file."""
     parser.add_argument("policy", metavar="POLICY", type=Path, help="the policy file; its spreadsheets lie beside it")
 
 
 def config_argument(parser: ArgumentParser) -> None:
+    """The command is about one bridge."""
     parser.add_argument("-c", "--config", metavar="CONFIG", type=Path, required=True, help="the bridge's config.yaml")
 
 
@@ -83,6 +85,7 @@ def good_policy(path: Path) -> Policy:
 
 
 def read_config(path: Path) -> Config:
+    """The configuration in the file; raises `Failure` with all its mistakes."""
     from bridge.config import ConfigError, load
 
     try:
@@ -92,15 +95,18 @@ def read_config(path: Path) -> Config:
 
 
 def print_each(texts: Iterable[object], to: IO[str]) -> None:
+    """A line each."""
     for text in texts:
         print(text, file=to)
 
 
 def print_json(value: object) -> None:
+    """One line that programs read."""
     print(as_json(value))
 
 
 def as_json(value: object) -> str:
+    """Compact, in every script as it is written."""
     return json.dumps(value, ensure_ascii=False)
 
 
