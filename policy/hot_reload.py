@@ -25,14 +25,20 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-EVERY = 0.5
+EVERY = 0.25
 """Seconds between two looks at the files."""
 
-_WORK = 0.0015
-_MANY = 10_000
+_WORK = 0.0007
+"""Seconds of work before others have their turn."""
+
+SEARCH_PATIENCE = 4
+"""How many times as long a turn the others have while the search is made ready: decisions follow at once, search may
+take longer."""
+
+_MANY = 1_500
 """Objects made since the last collection, from which on they are set aside."""
 
-_PAUSE = 0.001
+_PAUSE = 0.0008
 """Seconds in which others run after so much work."""
 
 _LARGE = 10_000
@@ -87,7 +93,7 @@ class PolicyFile:
         return self._load(pause=0)
 
     def watch(self) -> None:
-        """Look at the files every half second from now on, in a thread that ends with the program or with `stop`."""
+        """Look at the files every quarter of a second from now on, in a thread that ends with the program or with `stop`."""
         self._thread = threading.Thread(target=self._watch, name="policy-file", daemon=True)
         self._thread.start()
 
@@ -118,7 +124,7 @@ class PolicyFile:
         _log(self.path, loaded, kept=self.policy is not None)
         self._told(loaded)
         if loaded.policy is not None:
-            self._run(_whole(index_steps(loaded.policy)), pause)
+            self._run(_whole(index_steps(loaded.policy)), pause * SEARCH_PATIENCE)
             self.searchable = loaded.policy
             self._clear_away(before, loaded.policy, pause)
         return loaded
