@@ -93,7 +93,7 @@ class PolicyFile:
         return self._load(pause=0)
 
     def watch(self) -> None:
-        """Look at the files every quarter of a second from now on, in a thread that ends with the program or with `stop`."""
+        """Look at the files again and again from now on, in a thread that ends with the program or with `stop`."""
         self._thread = threading.Thread(target=self._watch, name="policy-file", daemon=True)
         self._thread.start()
 
