@@ -5,16 +5,13 @@ the object and ends with it: when a start fails, when a test is interrupted, and
 """
 
 import asyncio
-import ctypes
 import hashlib
 import hmac
-import os
 import random
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +19,7 @@ from typing import Self
 
 import aiohttp
 
+from bridge.demo.child import end_with_parent, without_proxies
 from bridge.demo.homeserver_yaml import HomeserverYaml
 from bridge.demo.secrets import secrets_in
 
@@ -32,9 +30,6 @@ formatters: {line: {format: "%(asctime)s %(levelname)s %(name)s: %(message)s"}}
 handlers: {stream: {class: logging.StreamHandler, formatter: line}}
 root: {level: INFO, handlers: [stream]}
 """
-
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class HomeserverError(Exception):
@@ -223,13 +218,13 @@ class Homeserver:
             return subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=_environment(),
+                env=without_proxies(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 # Ctrl-C in the terminal is for this program, which then stops Synapse in order.
                 start_new_session=True,
-                preexec_fn=_end_with_parent(),
+                preexec_fn=end_with_parent(),
             )
 
     async def _until_it_answers(self) -> None:
@@ -259,19 +254,6 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-
-
-def _environment() -> dict[str, str]:
-    """Ours without proxies: everything Synapse calls here, the bridge for one, is on this machine."""
-    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-
-
-def _end_with_parent() -> Callable[[], None] | None:
-    """What a child does first, to be told to end when the thread that started it dies; only Linux offers that."""
-    if _LIBC is None:
-        return None
-    prctl = _LIBC.prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def _answers(http: aiohttp.ClientSession) -> bool:

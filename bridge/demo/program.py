@@ -1,16 +1,11 @@
 """A program of ours that runs beside the demo and ends with it, its output in a file."""
 
 import asyncio
-import ctypes
-import os
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+from bridge.demo.child import end_with_parent, without_proxies
 
 
 class Program:
@@ -29,13 +24,13 @@ class Program:
                 "-m",
                 *arguments,
                 cwd=folder,
-                env=_without_proxies(),
+                env=without_proxies(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 # Ctrl-C in the terminal is for the demo, which then ends its programs in order.
                 start_new_session=True,
-                preexec_fn=_end_with_parent(),
+                preexec_fn=end_with_parent(),
             )
         return cls(process, log)
 
@@ -67,16 +62,3 @@ class Program:
     def last_words(self, lines: int = 30) -> str:
         """The end of what it printed."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-
-
-def _without_proxies() -> dict[str, str]:
-    """Our environment; everything the demo's programs call is on this machine."""
-    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-
-
-def _end_with_parent() -> Callable[[], None] | None:
-    """What a child does first, to be told to end when the thread that started it dies; only Linux offers that."""
-    if _LIBC is None:
-        return None
-    prctl = _LIBC.prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
