@@ -44,7 +44,6 @@ _PAUSE = 0.0008
 _LARGE = 10_000
 """From so many memberships on, it shows when they are thrown away, or searched for garbage, all at once."""
 
-
 _PIECES = 500
 
 
@@ -108,7 +107,7 @@ class PolicyFile:
             try:
                 if self._changed():
                     self._load(pause=_PAUSE)
-            except Exception:
+            except Exception:  # whatever one look meets, the next one may find the file whole
                 logger.exception("The policy %s could not be looked at; the last good one stays in force", self.path)
 
     def _changed(self) -> bool:

@@ -180,7 +180,7 @@ class PolicyServer:
             return Refused(error.msg)
         except CancelledError:
             raise
-        except Exception:
+        except Exception:  # a fault of ours refuses, and the asking server is answered in time
             logger.exception("Could not decide on %s by %s, which is therefore refused", event.type, event.sender)
             return _FAULT
 
@@ -277,7 +277,7 @@ def event_of(pdu: JsonDict, version: RoomVersion) -> EventBase:
     try:
         event = event_from_pdu_json(pdu, version)
         genuine = check_event_content_hash(event)
-    except Exception as error:
+    except Exception as error:  # Synapse's reader raises whatever a foreign event leads it into
         said = error.msg if isinstance(error, SynapseError) else "a field has the wrong type"
         raise SynapseError(
             400, f"This is no event of room version {version.identifier}: {said}.", Codes.BAD_JSON
