@@ -26,7 +26,8 @@ Role = Literal["staff", "client"]
 Status = Literal["invited", "active", "suspended", "left"]
 Admin = Literal["", "system", "user"]
 ReviewLevel = Literal["", "connected", "clients", "all"]
-Requirement = Literal["required", "optional"]
+Requirement = Literal["required", "optional", "asked"]
+"""INV-8: whether the file gives everybody's number; `asked`: people give their own when they accept."""
 
 MAX_PARTICIPANTS = 100
 """CHAT-3: more take part in no chat; an organisation may set less."""

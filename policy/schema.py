@@ -210,7 +210,8 @@ _ORGANISATION: Mapping[str, Shape] = {
     "clients_see_each_other": _said(_truth(_USUAL["clients_see_each_other"]), "Clients of one book can chat."),
     "clients_may_export": _truth(_USUAL["clients_may_export"]),
     "mobile": {
-        "description": "Whether everybody needs a mobile number: one word, or one for staff and one for clients.",
+        "description": "Whether everybody needs a mobile number here, or is asked for it on accepting: one word, or "
+        "one for staff and one for clients.",
         "anyOf": [_word(REQUIREMENTS), _mapping(tuple(ROLES), dict.fromkeys(ROLES, _word(REQUIREMENTS)))],
     },
     "language": _said(_pattern(LANGUAGE), "Of mails and notices, like en or de-AT."),

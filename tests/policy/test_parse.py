@@ -152,6 +152,14 @@ def test_settings_of_an_organisation_are_read_and_others_have_their_defaults() -
     assert (hillside.rank, riverside.rank) == (0, 1)
 
 
+def test_whoever_is_asked_for_a_number_on_accepting_needs_none_in_the_file() -> None:
+    policy = read(POLICY.replace("{client: optional}", "{staff: required, client: asked}"))
+    hillside = policy.organisations["hillside"]
+
+    assert (hillside.mobile_staff, hillside.mobile_client) == ("required", "asked")
+    assert policy.people["hillside/p.chan"].mobile == ""  # type: ignore[index]
+
+
 def test_text_is_text_whatever_it_looks_like() -> None:
     policy = read()
 
