@@ -54,13 +54,6 @@ Keep = Callable[[int, Person, Milliseconds | None, Offer], File]
 """Fetches a file for the entry of that number, sender and time, or says why it is missing."""
 
 
-class _Known(NamedTuple):
-    """What later entries need of an earlier one."""
-
-    number: int
-    sender: str
-
-
 class _Presence:
     """One person's coming and going, as far as it was read."""
 
@@ -86,10 +79,13 @@ class Composer:
         self._people = people
         self._account = account
         self._range: Range = account.range
+        self._ends_with = frozenset({account.range.last_event, account.range.only_event} - {None})
         self._keep = keep
         self._title = DEFAULT_TITLE
         self._chat: Mapping[str, Any] = NOTHING
-        self._known: dict[str, _Known] = {}
+        self._numbers: dict[str, int] = {}
+        self._senders: list[str] = []
+        """Of all entries, in order: dictionaries and lists of plain values cost the garbage collector nothing."""
         self._present: dict[str, _Presence] = {}
         self._polls: dict[str, dict[str, str]] = {}
         self._problems: list[str] = list(account.notes)
@@ -118,7 +114,7 @@ class Composer:
         except Unreadable as wrong:
             self._problems.append(f"Event {place} of the history could not be read: {wrong}.")
             return None
-        if event.event_id in self._known:
+        if event.event_id in self._numbers:
             return None
         try:
             return self._compose(event)
@@ -129,12 +125,13 @@ class Composer:
     def _compose(self, event: Event) -> Entry | None:
         if self._range.until is not None and (event.time or 0) >= self._range.until:
             return None  # nor does it change the title or who takes part
-        self._found_end |= event.event_id in (self._range.last_event, self._range.only_event)
+        self._found_end |= event.event_id in self._ends_with
         draft = self._drafted(event)
         if draft is None:
             return None
         self._count += 1
-        self._known[event.event_id] = _Known(self._count, event.sender)
+        self._numbers[event.event_id] = self._count
+        self._senders.append(event.sender)
         return self._finished(event, draft) if self._wanted(event, draft) else None
 
     def _drafted(self, event: Event) -> Entry | None:
@@ -184,26 +181,27 @@ class Composer:
     # What was written
 
     def _message(self, event: Event) -> Entry:
-        relation = mapping(event.content, "m.relates_to")
+        content = event.content
+        relation = mapping(content, "m.relates_to") if "m.relates_to" in content else NOTHING
         if relation.get("rel_type") == "m.replace" and isinstance(relation.get("event_id"), str):
             return self._edit(event, relation["event_id"])
-        kind: Kind = "notice" if event.content.get("msgtype") == "m.notice" else "message"
+        kind: Kind = "notice" if content.get("msgtype") == "m.notice" else "message"
         thread, answered = _thread_and_answered(relation) if relation else (None, None)
         return self._entry(
             event,
             kind,
-            self._said(event, event.content, is_reply=answered is not None),
-            html=_html(event.content),
+            self._said(event, content, is_reply=answered is not None),
+            html=_html(content),
             reply_to=self._quote(answered) if answered else None,
             thread=self._refer(thread) if thread else None,
-            content=event.content if event.content and not _has_words(event.content) else None,
+            content=content if content and not _has_words(content) else None,
         )
 
     def _edit(self, event: Event, original: str) -> Entry:
         new = mapping(event.content, "m.new_content")
-        known = self._known.get(original)
+        number = self._numbers.get(original)
         # Client-Server API, validity of replacement events: only the author edits; clients show no other's.
-        foreign = known is not None and known.sender != event.sender
+        foreign = number is not None and self._senders[number - 1] != event.sender
         return self._entry(
             event,
             "edit",
@@ -322,10 +320,7 @@ class Composer:
     # What one entry has to do with another
 
     def _refer(self, event_id: str | None) -> Reference | None:
-        if event_id is None:
-            return None
-        known = self._known.get(event_id)
-        return Reference(known.number if known else None, event_id)
+        return Reference(self._numbers.get(event_id), event_id) if event_id is not None else None
 
     def _quote(self, event_id: str | None) -> Reference | None:
         reference = self._refer(event_id)
@@ -402,7 +397,9 @@ def _offer(event: Event) -> Offer | None:
     """The file of a message, a sticker or an edit, if it has one."""
     if event.type not in ("m.room.message", "m.sticker"):
         return None
-    content = mapping(event.content, "m.new_content") or event.content
+    content = event.content
+    if "m.new_content" in content:
+        content = mapping(content, "m.new_content") or content
     if not _is_file(content):
         return None
     encrypted = mapping(content, "file")

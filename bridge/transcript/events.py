@@ -18,8 +18,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_TIME = 253_402_300_799_999
 """The end of the year 9999, as far as calendars go."""
 
+MINUTES = tuple(f"{hour:02d}:{minute:02d}" for hour in range(24) for minute in range(60))
+"""Of a day."""
+
+_decode = json.JSONDecoder().decode
+
 NOTHING: Mapping[str, Any] = {}
 
+NEEDED = ("event_id", "type", "sender")
 REDACTED_BECAUSE = "redacted_because"
 
 
@@ -46,21 +52,20 @@ def read(raw: Mapping[str, Any] | str) -> Event:
     whole = _parsed(raw) if isinstance(raw, str) else raw
     if type(whole) is not dict and not isinstance(whole, Mapping):
         raise Unreadable("it is not a JSON object")
-    for field in ("event_id", "type", "sender"):
-        value = whole.get(field)
-        if not value or not isinstance(value, str):
-            raise Unreadable(f"it has no {field}")
+    event_id, kind, sender = map(whole.get, NEEDED)
+    if not (event_id and type(event_id) is str and kind and type(kind) is str and sender and type(sender) is str):
+        raise Unreadable(f"it has no {next(field for field in NEEDED if not text(whole, field))}")
     content, state_key = mapping(whole, "content"), whole.get("state_key")
     unsigned = mapping(whole, "unsigned") if "unsigned" in whole else NOTHING
     return Event(
-        whole["event_id"],
-        whole["type"],
-        whole["sender"],
+        event_id,
+        kind,
+        sender,
         _time(whole.get("origin_server_ts")),
         content,
         state_key if isinstance(state_key, str) else None,
         # Room version 11 moved it into the content; older ones have it beside (Client-Server API, m.room.redaction).
-        (text(whole, "redacts") or text(content, "redacts")) if whole["type"] == "m.room.redaction" else None,
+        (text(whole, "redacts") or text(content, "redacts")) if kind == "m.room.redaction" else None,
         mapping(unsigned, REDACTED_BECAUSE) if REDACTED_BECAUSE in unsigned else None,
     )
 
@@ -81,10 +86,9 @@ def iso(time: Milliseconds | None) -> str | None:
     """A time as ISO 8601 in UTC, to the millisecond."""
     if time is None:
         return None
-    days, rest = divmod(time, 86_400_000)
-    hours, rest = divmod(rest, 3_600_000)
-    minutes, rest = divmod(rest, 60_000)
-    return f"{_day(days)}T{hours:02d}:{minutes:02d}:{rest // 1000:02d}.{rest % 1000:03d}Z"
+    minutes, rest = divmod(time, 60_000)
+    days, minute = divmod(minutes, len(MINUTES))
+    return f"{_day(days)}T{MINUTES[minute]}:{rest // 1000:02d}.{rest % 1000:03d}Z"
 
 
 @lru_cache(maxsize=1024)
@@ -95,7 +99,7 @@ def _day(days: int) -> str:
 
 def _parsed(raw: str) -> Any:
     try:
-        return json.loads(raw)
+        return _decode(raw)
     except (ValueError, RecursionError) as wrong:
         raise Unreadable(f"its JSON cannot be read ({wrong})") from wrong
 

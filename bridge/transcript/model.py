@@ -50,7 +50,7 @@ class File(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One line of the record."""
+    """One line of the record: what every line has, then what some have, in the order in which it is written."""
 
     number: int
     event_id: str
@@ -60,8 +60,9 @@ class Entry(NamedTuple):
     sender: Person
     text: str | None
     """None where the content is not on record."""
-    html: str | None = None
     reply_to: Reference | None = None
+    file: File | None = None
+    html: str | None = None
     thread: Reference | None = None
     target: Reference | None = None
     """What an edit, a deletion, a reaction or a vote is about."""
@@ -69,7 +70,6 @@ class Entry(NamedTuple):
     """Who was invited, came or went."""
     reason: str | None = None
     reaction: str | None = None
-    file: File | None = None
     content: Mapping[str, Any] | None = None
     """The event's own content, where words cannot say all of it."""
 

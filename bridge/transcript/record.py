@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,51 +23,28 @@ DIGEST_LETTERS = 16
 Line = dict[str, Any]
 """An entry as it stands in the record."""
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-_encode_escaped = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+PEOPLE_KEPT = 1024
+"""People whose piece of a line is kept for their next one; a chat has some hundred at most, with all their names."""
+
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_json_escaped = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-def line(entry: Entry) -> Line:
-    """The entry as a JSON object: the fields that every entry has, and those others that this one has."""
-    whole: Line = {
-        "number": entry.number,
-        "event_id": entry.event_id,
-        "kind": entry.kind,
-        "time": iso(entry.time),
-        "sender": _person(entry.sender),
-        "text": entry.text,
-        "reply_to": _reference(entry.reply_to) if entry.reply_to else None,
-        "file": _file(entry.file) if entry.file else None,
-    }
-    # One by one, for this is done with every entry of every export.
-    if entry.html is not None:
-        whole["html"] = entry.html
-    if entry.thread is not None:
-        whole["thread"] = _reference(entry.thread)
-    if entry.target is not None:
-        whole["target"] = _reference(entry.target)
-    if entry.member is not None:
-        whole["member"] = _person(entry.member)
-    if entry.reason is not None:
-        whole["reason"] = entry.reason
-    if entry.reaction is not None:
-        whole["reaction"] = entry.reaction
-    if entry.content is not None:
-        whole["content"] = entry.content
-    return whole
+def encoded(entry: Entry) -> bytes:
+    """The entry's line: the fields that every entry has, and those others that this one has.
 
-
-def encoded(whole: Line) -> bytes:
-    """A line's bytes; text that is no Unicode (a lone surrogate) is written as JSON escapes."""
+    Text that is no Unicode (a lone surrogate) is written as JSON escapes.
+    """
+    whole = _line(entry)
     try:
-        return _encode(whole).encode() + b"\n"
+        return whole.encode()
     except UnicodeEncodeError:
-        return _encode_escaped(whole).encode() + b"\n"
+        return f"{_json_escaped(json.loads(whole))}\n".encode()
 
 
 def write(entries: Iterable[Entry], out: BinaryIO) -> None:
     """Write the record."""
-    out.writelines(encoded(line(entry)) for entry in entries)
+    out.writelines(map(encoded, entries))
 
 
 def lines(path: Path) -> Iterator[Line]:
@@ -89,19 +67,38 @@ def digests(path: Path) -> Iterator[str]:
             yield hashlib.sha256(raw).hexdigest()[:DIGEST_LETTERS]
 
 
-def _person(person: Person | None) -> Line | None:
-    if person is None:
-        return None
-    return {"matrix": person.matrix, "name": person.name, "role": person.role, "organisation": person.organisation}
+def _line(entry: Entry) -> str:
+    """Put together from its pieces, for this is done with every entry of every export."""
+    text = "null" if entry.text is None else _json(entry.text)
+    time = "null" if entry.time is None else f'"{iso(entry.time)}"'
+    reply_to = "null" if entry.reply_to is None else _reference(entry.reply_to)
+    file = "null" if entry.file is None else _file(entry.file)
+    return (
+        f'{{"number":{entry.number},"event_id":{_json(entry.event_id)},"kind":"{entry.kind}","time":{time},'
+        f'"sender":{_person(entry.sender)},"text":{text},"reply_to":{reply_to},"file":{file}'
+        f"{_more(entry) if entry[len(EVERY) :] != NOTHING_MORE else ''}}}\n"
+    )
 
 
-def _reference(reference: Reference | None) -> Line | None:
-    return {"number": reference.number, "event_id": reference.event_id} if reference else None
+def _more(entry: Entry) -> str:
+    """The fields that few entries have, after a comma."""
+    pieces = zip(MORE.items(), entry[len(EVERY) :], strict=True)
+    return "".join(f',"{name}":{piece(value)}' for (name, piece), value in pieces if value is not None)
 
 
-def _file(file: File | None) -> Line | None:
-    if file is None:
-        return None
+@lru_cache(maxsize=PEOPLE_KEPT)
+def _person(person: Person) -> str:
+    return _json(
+        {"matrix": person.matrix, "name": person.name, "role": person.role, "organisation": person.organisation}
+    )
+
+
+def _reference(reference: Reference) -> str:
+    number = "null" if reference.number is None else reference.number
+    return f'{{"number":{number},"event_id":{_json(reference.event_id)}}}'
+
+
+def _file(file: File) -> str:
     whole: Line = {
         "name": file.name,
         "path": file.path,
@@ -109,4 +106,18 @@ def _file(file: File | None) -> Line | None:
         "sha256": file.sha256,
         "mimetype": file.mimetype,
     }
-    return {**whole, "missing": file.missing} if file.missing else whole
+    return _json({**whole, "missing": file.missing} if file.missing else whole)
+
+
+EVERY = ("number", "event_id", "kind", "time", "sender", "text", "reply_to", "file")
+MORE: Mapping[str, Callable[[Any], str]] = {
+    "html": _json,
+    "thread": _reference,
+    "target": _reference,
+    "member": _person,
+    "reason": _json,
+    "reaction": _json,
+    "content": _json,
+}
+"""The fields of an entry behind those, in their order, and how each is written."""
+NOTHING_MORE = (None,) * len(MORE)
