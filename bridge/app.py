@@ -16,6 +16,7 @@ from bridge.administration import Administration
 from bridge.arrival.reception import Reception
 from bridge.attachments import Attachments
 from bridge.audit import PolicyLog
+from bridge.before import Survey
 from bridge.bulletin import Bulletins
 from bridge.catch_up import CatchUp
 from bridge.chats import Chats
@@ -45,7 +46,7 @@ from policy.concern import mistakes_of
 from policy.mistake import Mistakes
 from policy.model import UserId
 from policy.observation import Settings
-from policy.reconcile import next_change
+from policy.turns import next_turn
 
 if TYPE_CHECKING:
     from bridge.export_jobs import ExportJobs
@@ -118,12 +119,14 @@ class Bridge:
         self._performer = Performer(homeserver, self._observer)
         self._direct = Direct(self._source, self._observer, self._performer)
         settings = Settings(config.auto_join, config.spaces.books_with_at_least)
+        self._survey = Survey(store=store, observer=self._observer, homeserver=homeserver, admin=config.admin)
         self._planner = Planner(
             source=self._source,
             store=store,
             observer=self._observer,
             settings=settings,
             removals_wait_above=config.removals_wait_above,
+            look_again=self._survey.look,
         )
         self._chats = Chats(
             source=self._source,
@@ -188,6 +191,7 @@ class Bridge:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._receiver.run())
                 tasks.create_task(self._catch_up.run())
+                tasks.create_task(self._survey.run())
                 tasks.create_task(self._source.watch(self._changed, self._broken))
                 tasks.create_task(self._keep_time())
                 tasks.create_task(until_available(self._reception.run))
@@ -201,6 +205,7 @@ class Bridge:
         async with self._settling:
             if event.state_key is not None:
                 await self._observer.refresh(event.room_id, event.type, event.state_key)
+            self._survey.note(event)
             await self._chats.handle(event)
             await self._commands.handle(event)
 
@@ -234,7 +239,7 @@ class Bridge:
         while True:
             await self._changed()
             now = time.time()
-            due = next_change(self._source.policy, now)
+            due = next_turn(self._source.policy, now)
             pause = LONGEST_SLEEP if due is None else min(due - now, LONGEST_SLEEP)
             await asyncio.sleep(max(pause, 0) + 0.01)
 
