@@ -24,19 +24,25 @@ Enforce = Literal["module", "after_the_fact"]
 Login = Literal["password", "single_sign_on"]
 
 KEYS = ("homeserver", "appservice", "database", "policy", "enforce", "admin", "auto_join", "spaces", "message_link",
-        "removals_wait_above", "mail", "web", "exports")  # fmt: skip
+        "removals_wait_above", "mail", "bounces", "web", "exports")  # fmt: skip
 HOMESERVER_KEYS = ("address", "server_name")
 APPSERVICE_KEYS = ("id", "address", "hostname", "port", "as_token", "hs_token", "bot")
 SPACES_KEYS = ("books_with_at_least",)
 MAIL_KEYS = ("server", "username", "password", "sender", "per_minute")
+BOUNCES_KEYS = ("address", "mailbox", "username", "password")
 EXPORTS_KEYS = ("folder", "key", "fonts", "handling")
 WEB_KEYS = ("address", "hostname", "port", "homeserver", "login")
 ENFORCE: Mapping[str, Enforce] = {"module": "module", "after_the_fact": "after_the_fact"}
 LOGIN: Mapping[str, Login] = {"password": "password", "single_sign_on": "single_sign_on"}
 MAIL_SCHEMES = ("smtp", "smtp+starttls", "smtps")
+MAILBOX_SCHEMES = ("imap", "imap+starttls", "imaps")
 SENDER = "qwil <noreply@localhost>"
 MESSAGE_LINK = "https://matrix.to/#/{room}/{event}?via={server}"
 LINK_FIELDS = ("room", "event", "server")
+LONGEST_LOCAL_PART = 64
+"""Octets before the @ of an address (RFC 5321, 4.5.3.1.1)."""
+MARK_LENGTH = 32
+"""Characters that stand for `{id}` in the address of bounces."""
 
 SERVER_NAME = re.compile(r"([A-Za-z0-9.-]{1,230}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 LOCALPART = re.compile(r"[a-z0-9._=/+-]{1,200}")
@@ -97,6 +103,18 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounces:
+    """Where mails come back that could not be delivered."""
+
+    address: str = ""
+    """With `{id}`, which stands for the invitation; empty: they go to the sender, and the bridge learns of none."""
+    mailbox: str = ""
+    """`imaps://imap.school.example/INBOX`, `imap+starttls:` or `imap:`, in which the mails to `address` arrive."""
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Web:
     """The page on which invitations are accepted."""
 
@@ -141,6 +159,7 @@ class Config:
     message_link: str = MESSAGE_LINK
     removals_wait_above: int = 10
     mail: Mail = Mail()
+    bounces: Bounces = Bounces()
     web: Web = Web()
     exports: Exports = Exports()
 
@@ -214,6 +233,7 @@ class _ConfigReading(Reading):
             message_link=self._message_link(keys.get("message_link")),
             removals_wait_above=self.whole(keys.get("removals_wait_above"), "removals_wait_above", 0, 1_000_000, 10),
             mail=self._mail(keys.get("mail")),
+            bounces=self._bounces(keys.get("bounces")),
             web=self._web(keys.get("web")),
             exports=self._exports(keys.get("exports")),
         )
@@ -272,6 +292,35 @@ class _ConfigReading(Reading):
         name, address = parseaddr(written)
         if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not (name + address).isprintable():
             self.note(node, f"mail.sender is like Hillside <office@hillside.example>, not {quoted(written)}")
+        return written
+
+    def _bounces(self, node: Node | None) -> Bounces:
+        keys = self.fields(node, "bounces", BOUNCES_KEYS)
+        return Bounces(
+            address=self._return_address(keys.get("address")),
+            mailbox=self._mailbox(keys.get("mailbox")),
+            username=self.text(keys.get("username"), "bounces.username", 1000),
+            password=self.text(keys.get("password"), "bounces.password", 1000),
+        )
+
+    def _return_address(self, node: Node | None) -> str:
+        written = self.text(node, "bounces.address", 320)
+        if node is None or not written:
+            return ""
+        address = written.replace("{id}", "x" * MARK_LENGTH, 1)
+        plain = re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9.-]+", address)
+        if "{id}" not in written.partition("@")[0] or not plain:
+            self.note(node, f"bounces.address is like bounces+{{id}}@school.example, not {quoted(written)}")
+        elif len(address.partition("@")[0]) > LONGEST_LOCAL_PART:
+            most = LONGEST_LOCAL_PART - MARK_LENGTH
+            self.note(node, f"bounces.address has at most {most} characters beside {{id}} before the @")
+        return written
+
+    def _mailbox(self, node: Node | None) -> str:
+        written = self.text(node, "bounces.mailbox", 2000)
+        # As with mail.server, somebody may have put a password into it.
+        if node is not None and written and not _is_mailbox(written):
+            self.note(node, "bounces.mailbox is like imaps://imap.school.example/INBOX, no password")
         return written
 
     def _web(self, node: Node | None) -> Web:
@@ -361,6 +410,17 @@ def _is_mail_server(text: str) -> bool:
         return False
     alone = not (address.query_string or address.fragment or address.user or address.password)
     return address.scheme in MAIL_SCHEMES and bool(address.host) and address.path in ("", "/") and alone
+
+
+def _is_mailbox(text: str) -> bool:
+    try:
+        address = URL(text)
+    except ValueError:
+        return False
+    alone = not (address.query_string or address.fragment or address.user or address.password)
+    # The name goes into a command of IMAP as it stands.
+    plain = re.fullmatch(r"(/[A-Za-z0-9 &._,/-]*)?", address.path)
+    return address.scheme in MAILBOX_SCHEMES and bool(address.host) and plain is not None and alone
 
 
 def _has_host(text: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bridge.arrival.arrivals import Arrivals
+from bridge.arrival.bounce_watch import BounceWatch
 from bridge.arrival.broadcast import Broadcasts, audience
 from bridge.arrival.invitation import LONGEST_NOTE
 from bridge.arrival.ledger import Ledger
@@ -77,6 +78,7 @@ class ArrivalWords:
         ledger: Ledger,
         broadcasts: Broadcasts,
         terms: TermsKept,
+        bounces: BounceWatch,
     ) -> None:
         self._source = source
         self._store = store
@@ -86,6 +88,7 @@ class ArrivalWords:
         self._ledger = ledger
         self._broadcasts = broadcasts
         self._terms = terms
+        self._bounces = bounces
 
     def words(self, others: Mapping[str, Word]) -> dict[str, Word]:
         """The table of words; `status` of the others is followed by what invitations need."""
@@ -108,7 +111,8 @@ class ArrivalWords:
     def _with_invitations(self, status: Word) -> Word:
         async def run(commands: Commands, asked: Asked) -> str:
             organisations = dict.fromkeys(member.organisation for member in asked.memberships if member.admin)
-            return "\n".join([await status.run(commands, asked), *self._arrivals.status_lines(organisations)])
+            before = await status.run(commands, asked)
+            return "\n".join([before, *self._arrivals.status_lines(organisations), *self._bounces.status_lines()])
 
         return Word(status.usage, status.does, run, status.in_chat, status.staff, status.admins)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NoReturn
 
+from bridge.arrival.bounce import return_address
 from bridge.arrival.broadcast import Broadcasts
 from bridge.arrival.invitation import DAY, Invitation, fresh_token, invited, token_hash
 from bridge.arrival.ledger import Ledger
@@ -23,7 +24,7 @@ from bridge.arrival.terms import TermsKept
 from bridge.arrival.welcome import Welcomes
 from bridge.config import Config
 from bridge.policy_file import PolicySource
-from bridge.retry import until_available
+from bridge.retry import Unavailable, until_available
 from policy.model import Membership, Moment, Organisation, PersonId, Policy
 
 LONGEST_SLEEP = 60.0
@@ -80,10 +81,11 @@ class Arrivals:
         self._awake.set()
 
     async def recover(self) -> None:
-        """A mail that was being sent when the bridge ended may have arrived: it is not sent again (at most once)."""
+        """A mail that was being sent when the bridge ended may have arrived: only the next day's follows it."""
         for one in self._ledger:
             if one.sending:
-                await self._ledger.put(one.sent(self._clock(), self._mail_days(one.person)))
+                days = self._mail_days(one.person)
+                await self._ledger.put(one.perhaps_sent(self._clock(), days, "the bridge ended while it was sent"))
 
     async def work(self) -> float:
         """Do what is due, one mail at the most; seconds until there is more to do."""
@@ -141,8 +143,23 @@ class Arrivals:
             # A corrected address is in the ledger before it is in force.
             await self._ledger.put(replace(one, next_mail=now + SHORTEST_SLEEP))
             return False
-        await self._mail(one, member, self._carrier)
+        try:
+            await self._mail(one, member, self._carrier)
+        except Unavailable:
+            raise
+        except Exception:
+            # One mail that cannot be made must not keep four hundred others from theirs.
+            log.exception("The mail for %s could not be made or sent", one.person)
+            await self._failed(one)
         return True
+
+    async def _failed(self, one: Invitation) -> None:
+        trouble, now = "it could not be made, and the log of the bridge says why", self._clock()
+        latest = self._ledger.get(one.person) or one
+        days = self._mail_days(one.person)
+        await self._ledger.put(
+            latest.perhaps_sent(now, days, trouble) if latest.sending else latest.postponed(now, trouble)
+        )
 
     async def _mail(self, one: Invitation, member: Membership, carrier: Carrier) -> None:
         """A fresh link is the newest from the moment the mail may arrive, and stays so whatever happens meanwhile."""
@@ -150,13 +167,17 @@ class Arrivals:
         token, until = fresh_token(), now + organisation.invitations.link_days * DAY
         days = organisation.invitations.mail_days
         # What of the mail can fail is made before anything is noted.
-        mail = invitation_mail(
-            self._letterhead(organisation), member, link=self.link(token), until=until, note=one.note, now=now,
-            occasion=f"{one.person} {one.since} {one.mailed}",
-        )  # fmt: skip
+        try:
+            mail = invitation_mail(
+                self._letterhead(organisation), member, link=self.link(token), until=until, note=one.note, now=now,
+                occasion=f"{one.person} {one.since} {one.mailed}",
+            )  # fmt: skip
+        except Bounced as reason:
+            await self._ledger.put(one.returned(str(reason)))
+            return
         await self._ledger.put(replace(one.with_link(token_hash(token), until), sending=True))
         try:
-            await carrier.send(mail)
+            await carrier.send(mail, self._returns_to(one))
         except NotSent as reason:
             trouble = str(reason)
             self._server_away_until = now + min(5.0, 60.0 / self._config.mail.per_minute)
@@ -165,16 +186,25 @@ class Arrivals:
             trouble = str(reason)
             await self._after(one, lambda latest: latest.returned(trouble))
         except Uncertain as reason:
-            trouble = str(reason)[:300]
-            await self._after(one, lambda latest: replace(latest.sent(now, days), trouble=trouble))
+            trouble = str(reason)
+            await self._after(one, lambda latest: latest.perhaps_sent(now, days, trouble))
         else:
             await self._after(one, lambda latest: latest.sent(now, days))
 
     async def _after(self, one: Invitation, change: Callable[[Invitation], Invitation]) -> None:
         """Note what became of a mail, unless the invitation was settled or made anew while it was sent."""
-        latest = self._ledger.get(one.person)
-        if latest is not None and latest.sending and latest.since == one.since:
-            await self._ledger.put(change(latest))
+
+        async def note() -> None:
+            latest = self._ledger.get(one.person)
+            if latest is not None and latest.sending and latest.since == one.since:
+                await self._ledger.put(change(latest))
+
+        # A database that is away just now must not make an unknown outcome of a known one.
+        await until_available(note)
+
+    def _returns_to(self, one: Invitation) -> str:
+        form = self._config.bounces.address
+        return return_address(form, self._ledger.mark(one)) if form else ""
 
     def link(self, token: str) -> str:
         """The address of the page for this token."""
@@ -184,11 +214,11 @@ class Arrivals:
         return Letterhead(organisation, self._config.mail.sender, logo_of(organisation, self._source.path.parent))
 
     async def fresh_link(self, one: Invitation) -> tuple[str, Moment]:
-        """The newest link from now on, for a letter: no mail replaces it."""
+        """The newest link from now on, for a letter: no mail replaces it, nor does one that is being sent."""
         organisation = self._source.policy.organisations[one.person.partition("/")[0]]
         token = fresh_token()
         until = self._clock() + organisation.invitations.link_days * DAY
-        fresh = replace(one.with_link(token_hash(token), until), letter=True, next_mail=None)
+        fresh = replace(one.with_link(token_hash(token), until), letter=True, next_mail=None, sending=False)
         await self._ledger.put(fresh)
         return self.link(token), until
 
@@ -234,6 +264,8 @@ class Arrivals:
             yield f"- {one.person}: the mail to {one.email} came back ({one.trouble}); “resend PERSON NEW-ADDRESS”."
         elif one.failures:
             yield f"- {one.person}: the mail waits for the mail server ({one.trouble}), tried {one.failures} times."
+        elif one.trouble:
+            yield f"- {one.person}: {one.trouble}."
         elif one.mailed and one.next_mail is None and one.link_until < now:
             yield f"- {one.person} did not answer in time; “resend” offers it again."
 

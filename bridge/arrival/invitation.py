@@ -73,6 +73,12 @@ class Invitation:
         following = now + DAY if mailed < mail_days else None
         return replace(self, sending=False, mailed=mailed, next_mail=following, failures=0, trouble="", bounced=False)
 
+    def perhaps_sent(self, now: Moment, mail_days: int, trouble: str) -> Invitation:
+        """The server had the mail and did not say whether it took it: it counts, and is not sent again (INV-5)."""
+        following = "the next one follows in a day" if self.mailed + 1 < mail_days else "it was the last one: “resend”"
+        told = f"whether the last mail to {self.email} went out is not known ({trouble[:300]}); {following}"
+        return replace(self.sent(now, mail_days), trouble=told)
+
     def postponed(self, now: Moment, trouble: str) -> Invitation:
         """The mail could not be sent, and is tried again after a pause that grows."""
         pause = PAUSES[min(self.failures, len(PAUSES) - 1)]

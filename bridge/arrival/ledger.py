@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from collections.abc import Iterator
 
+from bridge.arrival.bounce import mark_of
 from bridge.arrival.invitation import Invitation, as_json, from_json
 from bridge.store import Store
 from policy.model import Moment, PersonId
 
 INVITATION = "invitation:"
 NOTE = "invitation-note:"
+KEY = "bounce-key"
+"""Of the marks in the addresses that mails come back to."""
 
 
 class Ledger:
@@ -19,11 +24,17 @@ class Ledger:
         self._store = store
         self._invitations: dict[PersonId, Invitation] = {}
         self._by_link: dict[str, PersonId] = {}
+        self._key = b""
 
     async def load(self) -> None:
         """Read everything from the database."""
         for kept in (await self._store.recall_all(INVITATION)).values():
             self._hold(from_json(kept))
+        key = await self._store.recall(KEY)
+        if key is None:
+            key = secrets.token_hex(32)
+            await self._store.remember(KEY, key)
+        self._key = bytes.fromhex(key)
 
     def __iter__(self) -> Iterator[Invitation]:
         return iter(list(self._invitations.values()))
@@ -39,6 +50,14 @@ class Ledger:
         """
         person = self._by_link.get(token_hash)
         return self._invitations.get(person) if person is not None else None
+
+    def mark(self, invitation: Invitation) -> str:
+        """What tells, in the address that its mails come back to, whose they were."""
+        return mark_of(invitation, self._key)
+
+    def with_mark(self, mark: str) -> Invitation | None:
+        """The invitation with this mark as it stands; none for one that was corrected, made anew, or made up."""
+        return next((one for one in self if hmac.compare_digest(self.mark(one), mark)), None)
 
     async def put(self, invitation: Invitation) -> Invitation:
         """Keep an invitation in place of the one before."""

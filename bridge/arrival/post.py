@@ -9,10 +9,11 @@ Exception
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from contextlib import suppress
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,12 @@ import aiosmtplib
 from yarl import URL
 
 from bridge.config import Mail
+
+_DETAIL = re.compile(r"5\.(\d{1,3})\.\d{1,3}\b")
+_ABOUT_THE_ADDRESS = ("1", "2")
+"""Subjects of an enhanced status code (RFC 3463): the address, the mailbox."""
+_ABOUT_US = (530, 535, 538)
+"""A login is wanted, or was wrong (RFC 4954)."""
 
 PATIENCE = 30.0
 """Seconds a mail server is waited for, at each step."""
@@ -41,8 +48,11 @@ class Uncertain(Exception):
 class Carrier(Protocol):
     """Whoever takes mails."""
 
-    async def send(self, mail: EmailMessage) -> None:
-        """Hand over one mail; raises `NotSent`, `Bounced` or `Uncertain`."""
+    async def send(self, mail: EmailMessage, returns_to: str = "") -> None:
+        """Hand over one mail, which comes back to that address, else to its sender.
+
+        Raises `NotSent`, `Bounced` or `Uncertain`; only when it returns did somebody take the mail on.
+        """
 
 
 def carrier_for(mail: Mail) -> Carrier | None:
@@ -58,7 +68,7 @@ class Folder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def send(self, mail: EmailMessage) -> None:
+    async def send(self, mail: EmailMessage, returns_to: str = "") -> None:  # noqa: ARG002 - nothing comes back
         """Write one mail."""
         try:
             await asyncio.to_thread(self._write, mail)
@@ -81,11 +91,11 @@ class Smtp:
         self._mail = mail
         self._address = URL(mail.server)
 
-    async def send(self, mail: EmailMessage) -> None:
+    async def send(self, mail: EmailMessage, returns_to: str = "") -> None:
         """Hand over one mail."""
         client = self._client()
         try:
-            await self._to_the_point_of_data(client, mail)
+            await self._to_the_point_of_data(client, mail, returns_to or _address_of(mail, "From"))
             await self._data(client, mail)
         finally:
             with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
@@ -105,36 +115,37 @@ class Smtp:
             timeout=PATIENCE,
         )
 
-    async def _to_the_point_of_data(self, client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
+    async def _to_the_point_of_data(self, client: aiosmtplib.SMTP, mail: EmailMessage, sender: str) -> None:
         """Everything before the mail itself: whatever fails here, nothing was sent."""
         try:
             await client.connect()
-            await client.mail(_address_of(mail, "From"), options=_options(client, mail))
+            await client.mail(sender)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise NotSent(_said(error)) from error
         try:
             await client.rcpt(_address_of(mail, "To"))
         except aiosmtplib.SMTPResponseException as error:
-            raise (Bounced if error.code >= 500 else NotSent)(_said(error)) from error
+            raise _refused(error) from error
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise NotSent(_said(error)) from error
 
     async def _data(self, client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
         try:
-            await client.data(mail.as_bytes(policy=SMTPUTF8 if _utf8(client, mail) else SMTP))
+            await client.data(mail.as_bytes(policy=SMTP))
         except aiosmtplib.SMTPResponseException as error:
-            raise (Bounced if error.code >= 500 else NotSent)(_said(error)) from error
+            raise _refused(error) from error
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise Uncertain(_said(error)) from error
 
 
-def _options(client: aiosmtplib.SMTP, mail: EmailMessage) -> list[str]:
-    return ["SMTPUTF8"] if _utf8(client, mail) else []
+def _refused(error: aiosmtplib.SMTPResponseException) -> NotSent | Bounced:
+    """A server that refuses us, our mail or its own state (RFC 3463) says nothing about the address: we try again.
 
-
-def _utf8(client: aiosmtplib.SMTP, mail: EmailMessage) -> bool:
-    """RFC 6531, for addresses that are not ASCII; everything else is encoded the way every server knows."""
-    return not _address_of(mail, "To").isascii() and client.supports_extension("smtputf8")
+    Otherwise a relay that was set up wrongly on a Monday morning would make bounces of four hundred good addresses.
+    """
+    detail = _DETAIL.match(error.message)
+    of_the_address = detail is None or detail[1] in _ABOUT_THE_ADDRESS
+    return (Bounced if error.code >= 500 and error.code not in _ABOUT_US and of_the_address else NotSent)(_said(error))
 
 
 def _address_of(mail: EmailMessage, header: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
-from typing import NoReturn
 
 from aiohttp import web
 
@@ -13,6 +13,7 @@ from bridge.arrival.acceptance import Acceptance
 from bridge.arrival.accounts import Accounts
 from bridge.arrival.arrival_words import ArrivalWords, FileCarrier
 from bridge.arrival.arrivals import Arrivals
+from bridge.arrival.bounce_watch import BounceWatch
 from bridge.arrival.broadcast import Broadcasts
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.pages import Pages
@@ -66,6 +67,7 @@ class Reception:
             terms=self._terms,
             config=config,
         )
+        self._bounces = BounceWatch(bounces=config.bounces, store=store, ledger=self._ledger)
         acceptance = Acceptance(
             source=source,
             store=store,
@@ -90,14 +92,16 @@ class Reception:
             ledger=self._ledger,
             broadcasts=self._broadcasts,
             terms=self._terms,
+            bounces=self._bounces,
         )
         return words.words(others)
 
-    async def run(self) -> NoReturn:
+    async def run(self) -> None:
         """Invite, mail and welcome until cancelled, and serve the page where there is one."""
         await until_available(self._ledger.load)
-        async with self._listening():
-            await self._arrivals.run()
+        async with self._listening(), asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._arrivals.run())
+            tasks.create_task(self._bounces.run())
 
     def wake(self) -> None:
         """The policy changed."""

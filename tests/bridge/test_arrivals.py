@@ -56,13 +56,15 @@ class Postbag:
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.return_addresses: list[str] = []
         self.trouble: Exception | None = None
         self.on_the_way: Callable[[], Awaitable[None]] | None = None
 
-    async def send(self, mail: EmailMessage) -> None:
+    async def send(self, mail: EmailMessage, returns_to: str = "") -> None:
+        self.return_addresses.append(returns_to)
         if self.on_the_way is not None:
             await self.on_the_way()
-        if isinstance(self.trouble, NotSent | Bounced):
+        if isinstance(self.trouble, NotSent | Bounced | ValueError):
             raise self.trouble
         self.mails.append(mail)
         if self.trouble is not None:

@@ -21,6 +21,7 @@ SECTIONS = {
     "appservice": config.APPSERVICE_KEYS,
     "spaces": config.SPACES_KEYS,
     "mail": config.MAIL_KEYS,
+    "bounces": config.BOUNCES_KEYS,
     "web": config.WEB_KEYS,
     "exports": config.EXPORTS_KEYS,
 }
@@ -58,7 +59,13 @@ def named_by(noun: type, prefix: str = "") -> Iterator[str]:
     for each in fields(noun):
         nouns = {"homeserver": config.Homeserver, "appservice": Appservice, "spaces": Spaces}
         inner = (
-            {**nouns, "mail": config.Mail, "web": config.Web, "exports": config.Exports}.get(each.name)
+            {
+                **nouns,
+                "mail": config.Mail,
+                "bounces": config.Bounces,
+                "web": config.Web,
+                "exports": config.Exports,
+            }.get(each.name)
             if not prefix
             else None
         )
@@ -124,6 +131,10 @@ def test_every_key_stands_in_the_example_below_a_comment(key: str) -> None:
         ("mail.password", "s3cret", "s3cret"),
         ("mail.sender", "Hillside <office@hillside.example>", "Hillside <office@hillside.example>"),
         ("mail.per_minute", "500", 500),
+        ("bounces.address", "'bounces+{id}@school.example'", "bounces+{id}@school.example"),
+        ("bounces.mailbox", "imaps://imap.school.example/INBOX", "imaps://imap.school.example/INBOX"),
+        ("bounces.username", "bounces", "bounces"),
+        ("bounces.password", "s6cret", "s6cret"),
         ("web.address", "https://chat.school.example/", "https://chat.school.example"),
         ("web.hostname", "0.0.0.0", "0.0.0.0"),
         ("web.port", "8080", 8080),
@@ -171,11 +182,11 @@ def test_secrets_do_not_show_when_a_configuration_is_printed() -> None:
     shown = repr(
         read(
             LEAST + "appservice: {as_token: s3cret, hs_token: s4cret}\ndatabase: postgres://q:pw@db/x\n"
-            "mail: {password: s5cret}\n"
+            "mail: {password: s5cret}\nbounces: {password: s6cret}\n"
         )
     )
 
-    assert not re.search("s3cret|s4cret|s5cret|pw", shown)
+    assert not re.search("s3cret|s4cret|s5cret|s6cret|pw", shown)
 
 
 def test_all_mistakes_are_told_at_once_each_with_its_place() -> None:
@@ -229,6 +240,18 @@ databse: sqlite:x.db
         (
             "mail: {sender: the office}",
             '1:16: mail.sender is like Hillside <office@hillside.example>, not "the office"',
+        ),
+        (
+            "bounces: {address: bounces@school.example}",
+            '1:20: bounces.address is like bounces+{id}@school.example, not "bounces@school.example"',
+        ),
+        (
+            f"bounces: {{address: '{'b' * 33}{{id}}@school.example'}}",
+            "1:20: bounces.address has at most 32 characters beside {id} before the @",
+        ),
+        (
+            "bounces: {address: '{id}@school.example', mailbox: 'imaps://b:s3cret@imap.school.example'}",
+            "1:52: bounces.mailbox is like imaps://imap.school.example/INBOX, no password",
         ),
         ("spaces: 5", '1:9: spaces has to be a mapping (key: value), not "5"'),
     ],
