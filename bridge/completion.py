@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mautrix.api import Method
+from mautrix.api import Method, PathBuilder, SynapseAdminPath
 
 from bridge.catch_up import as_events
 from bridge.homeserver import Homeserver, Refused, room_path
@@ -26,10 +26,18 @@ COMPLETE = "complete:"
 
 
 async def complete(
-    store: Store, homeserver: Homeserver, room: str, *, clock: Callable[[], Moment] = time.time
+    store: Store,
+    homeserver: Homeserver,
+    room: str,
+    *,
+    everything: bool = False,
+    clock: Callable[[], Moment] = time.time,
 ) -> tuple[str, ...]:
-    """Put on record what is missing of the room; what could not be had, a sentence each."""
-    walk = _Walk(store, homeserver, room, clock)
+    """Put on record what is missing of the room; what could not be had, a sentence each.
+
+    `everything` asks as an administrator of the homeserver, also for what was written before the bot could read it.
+    """
+    walk = _Walk(store, homeserver, room, everything, clock)
     try:
         await walk.back()
     except Refused as refusal:
@@ -44,10 +52,15 @@ async def complete(
 class _Walk:
     """One walk through the history of one room, from its end to its beginning."""
 
-    def __init__(self, store: Store, homeserver: Homeserver, room: str, clock: Callable[[], Moment]) -> None:
+    def __init__(
+        self, store: Store, homeserver: Homeserver, room: str, everything: bool, clock: Callable[[], Moment]
+    ) -> None:
         self._store = store
         self._homeserver = homeserver
         self._room = room
+        self._messages: PathBuilder = (
+            SynapseAdminPath.v1.rooms[room].messages if everything else room_path(room).messages
+        )
         self._clock = clock
         self.unreadable = 0
 
@@ -69,7 +82,7 @@ class _Walk:
 
     async def _page(self, start: str | None) -> dict[str, Any]:
         query = {"dir": "b", "limit": str(PAGE), **({"from": start} if start else {})}
-        answer: dict[str, Any] = await self._homeserver.ask(Method.GET, room_path(self._room).messages, query=query)
+        answer: dict[str, Any] = await self._homeserver.ask(Method.GET, self._messages, query=query)
         return answer
 
     async def _keep(self, chunk: list[Any]) -> None:

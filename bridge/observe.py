@@ -6,10 +6,12 @@ state says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bridge.store import Store
+from bridge.store import NewEvent, Store
+from policy.before import RoomBefore, as_data, from_data
 from policy.model import UserId
 from policy.observation import Look, Member, Observation, Presence, Room, RoomName
 from policy.rooms import CHAT, DIRECT, DRAFT, SPACE
@@ -23,6 +25,8 @@ PRESENCES: Mapping[str, Presence] = {
     "knock": "knock",
 }
 State = dict[tuple[str, str], Mapping[str, Any]]
+BEFORE = "before:"
+"""Under which names the rooms are kept that are none of ours."""
 
 
 class Observer:
@@ -39,6 +43,7 @@ class Observer:
         self._avatars: dict[tuple[UserId, Look], str] = {}
         self._kind_avatars: dict[str, str] = {}
         self._withheld: set[tuple[RoomName, UserId]] = set()
+        self._before: dict[RoomName, RoomBefore] = {}
 
     async def load(self) -> None:
         """Read everything from the record."""
@@ -53,6 +58,8 @@ class Observer:
         for key, value in (await self._store.recall_all("kind:")).items():
             self._kind_avatars[key.removeprefix("kind:")] = value
         self._withheld = {(room, UserId(user)) for room, user in (await self._store.recall_all("withheld:")).values()}
+        rooms = (await self._store.recall_all(BEFORE)).values()
+        self._before = {room.id: room for room in map(from_data, rooms)}
 
     async def _load_room(self, room: RoomName) -> None:
         for event in await self._store.whole_state(room):
@@ -77,6 +84,7 @@ class Observer:
             avatars=self._avatars,
             kind_avatars=self._kind_avatars,
             withheld=frozenset(self._withheld),
+            before={room: before for room, before in self._before.items() if room not in self._rooms},
         )
 
     def note(self, room: RoomName, kind: str, key: str, content: Mapping[str, Any], sender: UserId) -> None:
@@ -91,7 +99,10 @@ class Observer:
     async def refresh(self, room: RoomName, kind: str, key: str) -> None:
         """Look up what the record says now: an event may be handled late, after the state went on."""
         current = await self._store.state(room, kind, key)
-        if current is not None:
+        if current is not None and kind in MARKS and key == "" and room not in self._rooms:
+            # What came before it may have been handled by a bridge that was stopped since.
+            await self._load_room(room)
+        elif current is not None:
             self.note(room, kind, key, current.content, current.sender)
 
     def local(self, user: UserId) -> bool:
@@ -130,6 +141,28 @@ class Observer:
         """Chats of this kind bear the picture at this address."""
         await self._store.remember(f"kind:{kind}", address)
         self._kind_avatars[kind] = address
+
+    @property
+    def before(self) -> Mapping[RoomName, RoomBefore]:
+        """The rooms that are none of ours, as they were last looked at."""
+        return self._before
+
+    async def remember_before(self, before: RoomBefore) -> None:
+        """A room that is none of ours looks like this."""
+        if self._before.get(before.id) != before:
+            await self._store.remember(f"{BEFORE}{before.id}", as_data(before))
+            self._before[before.id] = before
+
+    async def forget_before(self, room: RoomName) -> None:
+        """There is no such room any more, or it is one of ours."""
+        await self._store.forget(f"{BEFORE}{room}")
+        self._before.pop(room, None)
+
+    async def adopt(self, room: RoomName, state: Sequence[NewEvent], *, history: str) -> None:
+        """A room from before becomes one of ours: its whole state is on record, and `history` says what is to come."""
+        await self._store.remember(history, room)
+        await self._store.fill(room, [], state, received=time.time())
+        await self._load_room(room)
 
     async def withhold(self, room: RoomName, user: UserId) -> None:
         """The suspended person's place in the chat is kept."""

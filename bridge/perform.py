@@ -18,6 +18,7 @@ from mautrix.api import Method, Path, SynapseAdminPath
 from bridge.badges import badge, initials_of, kind_badge
 from bridge.homeserver import Homeserver, Refused, room_path
 from bridge.observe import Observer
+from bridge.takeover import take_over
 from policy.action import (
     Accept,
     Action,
@@ -34,6 +35,8 @@ from policy.action import (
     SetPower,
     SetProfile,
     ShowKind,
+    StepDown,
+    TakeOver,
     UnlistInSpace,
     Wait,
     Withdraw,
@@ -97,6 +100,10 @@ class Performer:
                 await self._set_look(action)
             case SetPower(room, levels):
                 await self.set_state(room, "m.room.power_levels", levels)
+            case StepDown(room, user, levels):
+                await self.set_state(room, "m.room.power_levels", levels, user=user)
+            case TakeOver():
+                await take_over(self, self._homeserver, self._observer, action)
             case SetChat(room, content, notice):
                 await self.set_state(room, CHAT, content)
                 await self.say_in(room, notice, about=f"kind-{content.get('kind')}")

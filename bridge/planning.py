@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import aiohttp
 from aiohttp import web
 
+from bridge.before import Survey
 from bridge.config import Config
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver
@@ -102,6 +103,7 @@ class Planner:
         observer: Observer,
         settings: Settings,
         removals_wait_above: int,
+        look_again: Callable[[], Awaitable[None]] | None = None,
         clock: Callable[[], Moment] = time.time,
     ) -> None:
         self._source = source
@@ -109,6 +111,8 @@ class Planner:
         self._observer = observer
         self._settings = settings
         self._above = removals_wait_above
+        self._look_again = look_again
+        """Sees what may have changed where nobody tells the bridge, before something is done about it."""
         self._clock = clock
         self._planned_for: Policy | None = None
         self._held: frozenset[Seat] = frozenset()
@@ -177,9 +181,11 @@ class Planner:
 
         Raises `Stopped` where the policy fails its own tests and `Moved` where the plan is not the `expected` one.
         """
-        planned = self.part(organisations)
         if failing := self.failing_tests():
             raise Stopped(_unmet(failing))
+        if self._look_again is not None:
+            await self._look_again()
+        planned = self.part(organisations)
         if expected is not None and expected != planned.hash:
             raise Moved(planned)
         refused = {id(action): str(reason) for action, reason in await performer.all(planned.actions)}
@@ -351,8 +357,15 @@ async def observed(config: Config, store: Store) -> Observer:
     return observer
 
 
-async def _planner(config: Config, store: Store, observer: Observer, source: HasPolicy) -> Planner:
+async def _planner(
+    config: Config,
+    store: Store,
+    observer: Observer,
+    source: HasPolicy,
+    look_again: Callable[[], Awaitable[None]] | None = None,
+) -> Planner:
     planner = Planner(
+        look_again=look_again,
         source=source,
         store=store,
         observer=observer,
@@ -422,7 +435,8 @@ async def _apply_alone(config: Config, expected: str | None, by: str) -> dict[st
             observer = await observed(config, store)
             performer = Performer(homeserver, observer)
             direct = Direct(source, observer, performer)
-            planner = await _planner(config, store, observer, source)
+            survey = Survey(store=store, observer=observer, homeserver=homeserver, admin=config.admin)
+            planner = await _planner(config, store, observer, source, survey.look)
             answer = await _outcome(planner.apply(performer, direct, by=by, expected=expected))
             await _until_on_record(config, store, planner)
             return answer

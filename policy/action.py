@@ -43,6 +43,34 @@ class SetPower:
 
 
 @dataclass(frozen=True, slots=True)
+class StepDown:
+    """Lower one's own power in a room, in one's own name: nobody else can lower the bot's equal."""
+
+    room: RoomName
+    user: UserId
+    levels: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Make a room from before a chat: the bot comes in, gets its power, and marks it."""
+
+    room: RoomName
+    chat: Mapping[str, Any]
+    """Content of `org.qwil.chat`."""
+    members: tuple[UserId, ...]
+    """Who has to be in it, nobody more and nobody less: these were judged."""
+    giver: UserId
+    """Who invites the bot and gives it power."""
+    levels: Mapping[str, Any] | None
+    """The power levels with the bot among them; none where it has its power already."""
+    name: str = ""
+    """What it is called from now on; empty where it has a name."""
+    withdrawn: tuple[UserId, ...] = ()
+    """Invitations from before, which end: nobody has judged them."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetChat:
     """Set `org.qwil.chat`; `notice` is what everybody in the chat is told of it."""
 
@@ -167,6 +195,8 @@ Action = (
     SetProfile
     | SetLook
     | SetPower
+    | StepDown
+    | TakeOver
     | SetChat
     | ShowKind
     | Accept

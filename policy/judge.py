@@ -20,7 +20,7 @@ from policy.room import Attempt, Room, chat_of
 from policy.room_events import ENTRY, MAILED, RECORD, SPACES, objection_to
 from policy.rooms import CHAT, shown_name, stands_for, stood_for
 from policy.rules.person import actor_objections
-from policy.template import STAFF_POWER, power_levels, room_name
+from policy.template import BOT_POWER, STAFF_POWER, power_levels, room_name
 from policy.words import is_command
 
 UnlistedAccounts = Literal["refuse", "ignore"]
@@ -121,6 +121,8 @@ def judge(policy: Policy, unlisted: UnlistedAccounts, room: Room, attempt: Attem
         return refused(_FORMER if attempt.sender in room.members else _STRANGER)
     if attempt.type == "m.room.member":
         return _MEMBERSHIPS.get(str(attempt.content.get("membership")), _not_so)(policy, room, attempt, now)
+    if attempt.type == POWER_LEVELS and _hands_over(room, attempt):
+        return Passes()
     if objection := objection_to(attempt.type, state=attempt.state_key is not None):
         return refused(objection)
     return _titled(policy, room, attempt, now) if attempt.state_key is not None else _said(policy, room, attempt, now)
@@ -213,7 +215,7 @@ def _invite(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdic
 
 
 def _invite_elsewhere(room: Room, target: UserId) -> Verdict:
-    if target == room.bot and room.direct is not None:
+    if target == room.bot and not room.bots_own:
         return Passes()
     return refused(_BUTLER_ALONE if room.direct is not None else SPACES if room.bots_own else _NO_NEWCOMERS)
 
@@ -362,6 +364,26 @@ _MEMBERSHIPS: dict[str, Callable[[Policy, Room, Attempt, Moment], Verdict]] = {
 
 
 # Names, topics and messages
+
+
+def _hands_over(room: Room, attempt: Attempt) -> bool:
+    """Nobody gains by it: the sender lowers their own power, or gives the bot its power in a room from before."""
+    if attempt.state_key != "" or room.levels is None or room.membership(attempt.sender) != "join":
+        return False
+    before, after = dict(room.levels), dict(attempt.content)
+    held, given = before.pop("users", None), after.pop("users", None)
+    if before != after or not isinstance(held, Mapping) or not isinstance(given, Mapping):
+        return False
+    default = before.get("users_default", 0)
+    changed = {user for user in {*held, *given} if held.get(user, default) != given.get(user, default)}
+    to_bot = room.from_before and given.get(room.bot) == BOT_POWER
+    own = changed <= {attempt.sender, room.bot} and _lower(given.get(attempt.sender, default), held, attempt, default)
+    return bool(changed) and own and (room.bot not in changed or to_bot)
+
+
+def _lower(level: object, held: Mapping[str, Any], attempt: Attempt, default: object) -> bool:
+    was = held.get(attempt.sender, default)
+    return isinstance(level, int) and isinstance(was, int) and level <= was
 
 
 def _titled(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:

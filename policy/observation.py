@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from policy.before import RoomBefore
 from policy.decision import Badge
 from policy.model import UserId
 
@@ -90,6 +91,8 @@ class Observation:
     kind_avatars: Mapping[str, str] = field(default_factory=dict)
     withheld: frozenset[tuple[RoomName, UserId]] = frozenset()
     """Suspended people and the chats they return to (USR-1)."""
+    before: Mapping[RoomName, RoomBefore] = field(default_factory=dict)
+    """The rooms that are none of ours, as they were last looked at."""
 
     def local(self, user: UserId) -> bool:
         """Is the account on our homeserver, so that the bridge may act for it?"""

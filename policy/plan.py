@@ -29,6 +29,8 @@ from policy.action import (
     SetPower,
     SetProfile,
     ShowKind,
+    StepDown,
+    TakeOver,
     UnlistInSpace,
     Wait,
     Withdraw,
@@ -38,6 +40,7 @@ from policy.observation import Look, Observation, Room, RoomName, Settings
 from policy.reach import status
 from policy.reconcile import reconcile
 from policy.rooms import shown_name, stood_for
+from policy.takeover import Stays, take_over
 
 Section = Literal["removals", "chats", "spaces", "names"]
 
@@ -76,6 +79,8 @@ class Plan:
     full: tuple[Wait, ...] = ()
     """Whoever might come back into a chat that has no room for them: nothing is done about it."""
     notes: tuple[str, ...] = ()
+    stays: tuple[Stays, ...] = ()
+    """The rooms from before that are not taken over, and why."""
 
     @cached_property
     def hash(self) -> str:
@@ -95,7 +100,10 @@ class Plan:
 
     def of(self, organisations: Collection[str]) -> Plan:
         """The part that concerns these organisations."""
-        return Plan(tuple(step for step in self.steps if not step.organisations.isdisjoint(organisations)))
+        return Plan(
+            tuple(step for step in self.steps if not step.organisations.isdisjoint(organisations)),
+            stays=tuple(room for room in self.stays if not room.organisations.isdisjoint(organisations)),
+        )
 
 
 def plan(
@@ -111,7 +119,8 @@ def plan(
 
     A change that takes more than `wait_above` people out of chats waits; `waited` are the seats that waited before.
     """
-    actions = list(reconcile(policy, seen, now, settings))
+    before = [take_over(policy, room, now, bot=seen.bot, server=seen.server) for room in seen.before.values()]
+    actions = [*(room for room in before if isinstance(room, TakeOver)), *reconcile(policy, seen, now, settings)]
     held = held_seats(actions, wait_above, waited)
     words = _Words(policy, seen, now)
     steps = [words.step(action, held) for action in actions if not isinstance(action, Wait)]
@@ -119,7 +128,8 @@ def plan(
     places = [words.step(action, held).text for action in full]
     order = list(SECTIONS)
     ordered = sorted(steps, key=lambda step: (order.index(step.section), not step.waits))
-    return Plan(tuple(ordered), full, (*places, *_crowded(policy, seen, now)))
+    stays = tuple(room for room in before if isinstance(room, Stays))
+    return Plan(tuple(ordered), full, (*places, *_crowded(policy, seen, now)), stays)
 
 
 def held_seats(actions: Iterable[Action], wait_above: int, waited: Collection[Seat] = frozenset()) -> frozenset[Seat]:
@@ -145,6 +155,8 @@ def waits(action: Action, held: Collection[Seat]) -> bool:
             return (room, user) in held
         case SetPower(room):
             return any(room == where for where, _ in held)
+        case TakeOver():
+            return True
     return False
 
 
@@ -166,6 +178,7 @@ def as_json(planned: Plan) -> dict[str, Any]:
             for step in planned.steps
         ],
         "notes": list(planned.notes),
+        "rooms_from_before": [{"room": room.room, "text": room.text} for room in planned.stays],
     }
 
 
@@ -180,6 +193,11 @@ def lines(planned: Plan, longest: int | None = None) -> Iterator[str]:
         if longest is not None and len(texts) > longest:
             yield f"- … and {len(texts) - longest} more"
     yield from (f"Note: {note}" for note in planned.notes[:longest])
+    if planned.stays:
+        yield f"Rooms from before that stay as they are, where people may write and leave ({len(planned.stays)}):"
+        yield from (f"- {room.text}" for room in planned.stays[:longest])
+        if longest is not None and len(planned.stays) > longest:
+            yield f"- … and {len(planned.stays) - longest} more"
 
 
 _WAITS = " [waits for apply]"
@@ -223,6 +241,8 @@ class _Words:
                 return self._organisations(user)
             case MakeSpace(key=key):
                 return self._keepers(key)
+            case TakeOver(chat=chat):
+                return frozenset({str(chat["organisation"])})
         known: Room | None = self.seen.rooms.get(action.room)
         if known is None:
             return frozenset()
@@ -255,6 +275,17 @@ def _looks(words: _Words, action: SetLook) -> str:
     return f"{action.user} is shown as “{action.look.name}” with badge {action.look.badge} in {words.chat(action.room)}"
 
 
+def _taken(words: _Words, action: TakeOver) -> str:
+    room = words.seen.before[action.room]
+    home = words.policy.organisations[str(action.chat["organisation"])].name
+    called = f", called “{action.name}” from then on" if action.name else ""
+    out = f"; {len(action.withdrawn)} old invitations to it end" if action.withdrawn else ""
+    return (
+        f"the room from before “{room.name or room.id}” with {len(action.members)} people becomes a chat of {home} "
+        f"of kind {action.chat['kind']}{called}{out}"
+    )
+
+
 _SAID: Mapping[type[Action], tuple[Section, Callable[[_Words, Any], str]]] = {
     Remove: (
         "removals",
@@ -274,6 +305,8 @@ _SAID: Mapping[type[Action], tuple[Section, Callable[[_Words, Any], str]]] = {
     SetChat: ("chats", _kind),
     ShowKind: ("chats", lambda w, a: f"{w.chat(a.room)} shows the picture of its kind, {a.kind} (CHAT-9)"),
     SetPower: ("chats", lambda w, a: f"the rights in {w.chat(a.room)} are set: its staff may remove people (PART-7)"),
+    StepDown: ("chats", lambda w, a: f"{w.who(a.user, a.room)} gives up the power to change {w.chat(a.room)}"),
+    TakeOver: ("chats", _taken),
     MakeSpace: ("spaces", _made),
     NameSpace: ("spaces", lambda w, a: f"{w.space(a.room)} is called “{a.name}”"),
     EnterSpace: ("spaces", lambda w, a: f"{w.who(a.user)} comes into {w.space(a.room)}"),

@@ -7,6 +7,7 @@ homeserver after a change of the policy.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from policy.action import (
     Accept,
@@ -19,6 +20,7 @@ from policy.action import (
     SetPower,
     SetProfile,
     ShowKind,
+    StepDown,
     Wait,
     Withdraw,
 )
@@ -30,7 +32,7 @@ from policy.reach import present, status
 from policy.rooms import KINDS, chat_in_room, shown_badge, shown_name, stands_for, stood_for
 from policy.rules.company import counts_as_client, kind_of
 from policy.spaces import space_actions
-from policy.template import power_levels
+from policy.template import BOT_POWER, power_levels
 
 Inside = Mapping[UserId, Membership | None]
 """Everybody in a room but the bot, with the membership they take part with."""
@@ -113,11 +115,23 @@ def _kind(policy: Policy, seen: Observation, room: Room, inside: Inside, now: Mo
         yield ShowKind(room.id, kind)
 
 
-def _power(seen: Observation, room: Room, staying: Inside) -> Iterator[SetPower]:
+def _power(seen: Observation, room: Room, staying: Inside) -> Iterator[StepDown | SetPower]:
     staff = [user for user, member in staying.items() if member is not None and member.role == "staff"]
     levels = power_levels(seen.bot, staff)
     if room.power_levels != levels:
+        yield from _steps_down(seen, room)
         yield SetPower(room.id, levels)
+
+
+def _steps_down(seen: Observation, room: Room) -> Iterator[StepDown]:
+    """Whoever has the bot's power, or more, is lowered by nobody else (Matrix specification, authorization rules)."""
+    users: Any = room.power_levels.get("users")
+    remaining = dict(users) if isinstance(users, dict) else {}
+    for user, level in list(remaining.items()):
+        local = user != seen.bot and seen.local(user) and room.members.get(user, Member("leave")).presence == "join"
+        if local and isinstance(level, int) and level >= BOT_POWER:
+            del remaining[user]
+            yield StepDown(room.id, UserId(user), {**room.power_levels, "users": dict(remaining)})
 
 
 def _looks(policy: Policy, seen: Observation, room: Room, staying: Inside) -> Iterator[SetLook]:

@@ -36,6 +36,8 @@ class Room:
     held: tuple[UserId, ...] = ()
     """Whoever is named for the draft and comes in with its first message."""
     direct: UserId | None = None
+    levels: Mapping[str, Any] | None = None
+    """Content of `m.room.power_levels`."""
     made: bool = True
     """False while the homeserver is still making it: nobody but its creator's createRoom has sent anything yet."""
 
@@ -48,6 +50,11 @@ class Room:
     def bots_own(self) -> bool:
         """A space or another room the bot made, which is neither a chat nor a direct chat."""
         return self.creator == self.bot and self.chat is None and self.direct is None
+
+    @property
+    def from_before(self) -> bool:
+        """A room that is none of ours, and becomes a chat where the bot is let in and given power."""
+        return self.chat is None and self.direct is None and not self.bots_own
 
     def membership(self, user: UserId) -> str:
         """`join`, `invite`, `leave`, `ban`, `knock`; `leave` also for who was never in it."""
@@ -105,6 +112,7 @@ def room_of(state: Mapping[tuple[str, str], Stated], bot: UserId) -> Room:
         chat=content(CHAT),
         held=user_ids((content(DRAFT) or {}).get("with")),
         direct=UserId(direct) if isinstance(direct, str) else None,
+        levels=content("m.room.power_levels"),
         made=("m.room.power_levels", "") in state,
     )
 
