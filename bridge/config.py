@@ -15,8 +15,8 @@ from string import Formatter
 from typing import Literal
 from urllib.parse import quote
 
-from yarl import URL
-
+from bridge.addresses import has_host, is_mail_server, is_mailbox, is_web_address
+from bridge.networks import LOOPBACK, Network, networks_by_name, networks_of
 from policy.mistake import Mistakes, Notebook, Place, quoted
 from policy.yaml_nodes import Node, Reading, Scalar, compose
 
@@ -24,18 +24,17 @@ Enforce = Literal["module", "after_the_fact"]
 Login = Literal["password", "single_sign_on"]
 
 KEYS = ("homeserver", "appservice", "database", "policy", "enforce", "admin", "auto_join", "spaces", "message_link",
-        "removals_wait_above", "mail", "bounces", "web", "exports")  # fmt: skip
+        "removals_wait_above", "mail", "bounces", "web", "terms", "exports")  # fmt: skip
 HOMESERVER_KEYS = ("address", "server_name")
 APPSERVICE_KEYS = ("id", "address", "hostname", "port", "as_token", "hs_token", "bot")
 SPACES_KEYS = ("books_with_at_least",)
 MAIL_KEYS = ("server", "username", "password", "sender", "per_minute")
 BOUNCES_KEYS = ("address", "mailbox", "username", "password")
 EXPORTS_KEYS = ("folder", "key", "fonts", "handling")
-WEB_KEYS = ("address", "hostname", "port", "homeserver", "login")
+WEB_KEYS = ("address", "hostname", "port", "homeserver", "login", "trusted_proxies", "staff_networks")
+TERMS_KEYS = ("name", "version", "link", "file")
 ENFORCE: Mapping[str, Enforce] = {"module": "module", "after_the_fact": "after_the_fact"}
 LOGIN: Mapping[str, Login] = {"password": "password", "single_sign_on": "single_sign_on"}
-MAIL_SCHEMES = ("smtp", "smtp+starttls", "smtps")
-MAILBOX_SCHEMES = ("imap", "imap+starttls", "imaps")
 SENDER = "qwil <noreply@localhost>"
 MESSAGE_LINK = "https://matrix.to/#/{room}/{event}?via={server}"
 LINK_FIELDS = ("room", "event", "server")
@@ -125,6 +124,24 @@ class Web:
     homeserver: str = ""
     """The homeserver as people type it into their client; empty: `https://` and the server's name."""
     login: Login = "password"
+    trusted_proxies: tuple[Network, ...] = LOOPBACK
+    """Whose `X-Forwarded-For` is believed."""
+    staff_networks: Mapping[str, tuple[Network, ...]] = field(default_factory=dict)
+    """Where staff of an organisation have to be to accept (INV-13); who is not named may be anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformTerms:
+    """The terms of whoever runs the platform, which everybody accepts besides those of their organisation (TRM-1)."""
+
+    name: str = ""
+    """Whose they are; empty: the homeserver's name."""
+    version: str = ""
+    """Empty: there are none."""
+    link: str = ""
+    """Where they can be read."""
+    file: Path | None = None
+    """A text that the page shows, where there is no link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +178,7 @@ class Config:
     mail: Mail = Mail()
     bounces: Bounces = Bounces()
     web: Web = Web()
+    terms: PlatformTerms = PlatformTerms()
     exports: Exports = Exports()
 
     @property
@@ -235,6 +253,7 @@ class _ConfigReading(Reading):
             mail=self._mail(keys.get("mail")),
             bounces=self._bounces(keys.get("bounces")),
             web=self._web(keys.get("web")),
+            terms=self._terms(keys.get("terms")),
             exports=self._exports(keys.get("exports")),
         )
 
@@ -281,7 +300,7 @@ class _ConfigReading(Reading):
         if written.startswith("file:") and written != "file:":
             return f"file:{self._file.parent / written.removeprefix('file:')}"
         # What is wrong is told without showing it: somebody may have put a password into it.
-        if node is not None and written and not _is_mail_server(written):
+        if node is not None and written and not is_mail_server(written):
             self.note(node, "mail.server is like smtp://mail.school.example:25, smtps://... or file:mail, no password")
         return written
 
@@ -319,7 +338,7 @@ class _ConfigReading(Reading):
     def _mailbox(self, node: Node | None) -> str:
         written = self.text(node, "bounces.mailbox", 2000)
         # As with mail.server, somebody may have put a password into it.
-        if node is not None and written and not _is_mailbox(written):
+        if node is not None and written and not is_mailbox(written):
             self.note(node, "bounces.mailbox is like imaps://imap.school.example/INBOX, no password")
         return written
 
@@ -331,7 +350,28 @@ class _ConfigReading(Reading):
             port=self.whole(keys.get("port"), "web.port", 1, 65535, default.port),
             homeserver=self._address_or_none(keys.get("homeserver"), "web.homeserver"),
             login=self.word(keys.get("login"), "web.login", LOGIN, default.login),
+            trusted_proxies=networks_of(self, keys["trusted_proxies"], "web.trusted_proxies")
+            if "trusted_proxies" in keys
+            else default.trusted_proxies,
+            staff_networks=networks_by_name(self, keys.get("staff_networks"), "web.staff_networks"),
         )
+
+    def _terms(self, node: Node | None) -> PlatformTerms:
+        keys = self.fields(node, "terms", TERMS_KEYS)
+        file, link = self.text(keys.get("file"), "terms.file", 4000), keys.get("link")
+        terms = PlatformTerms(
+            name=self.text(keys.get("name"), "terms.name"),
+            version=self.text(keys.get("version"), "terms.version"),
+            link=self._address_or_none(link, "terms.link"),
+            file=self._file.parent / file if file else None,
+        )
+        if node is not None and bool(terms.version) != bool(terms.link or terms.file):
+            self.note(
+                node, "terms has a version and either a link or a file, so that everybody can read what they accept"
+            )
+        if node is not None and terms.file is not None and not terms.file.is_file():
+            self.note(keys["file"], f"terms.file: there is no file {quoted(str(terms.file))}")
+        return terms
 
     def _exports(self, node: Node | None) -> Exports:
         keys = self.fields(node, "exports", EXPORTS_KEYS)
@@ -351,7 +391,7 @@ class _ConfigReading(Reading):
         written = self.text(node, what, 2000)
         if node is None or not isinstance(node, Scalar):
             return default
-        if not _is_web_address(written):
+        if not is_web_address(written):
             self.note(node, f"{what} is an address like http://127.0.0.1:8008, not {quoted(written)}")
         return written.rstrip("/")
 
@@ -375,7 +415,7 @@ class _ConfigReading(Reading):
         kind, _, rest = written.partition(":")
         if kind == "sqlite" and rest and not re.match("//[^/]", rest):
             return f"sqlite:{quote(str(self._file.parent / rest))}"
-        if kind in ("postgres", "postgresql") and _has_host(written):
+        if kind in ("postgres", "postgresql") and has_host(written):
             return written
         if node is not None:
             self.note(node, "database is sqlite:qwil.db or postgres://USER:PASSWORD@HOST/DATABASE, nothing else")
@@ -392,43 +432,6 @@ class _ConfigReading(Reading):
             if name not in LINK_FIELDS:
                 self.notes.unknown(self.place(node), "field of message_link", name, LINK_FIELDS)
         return written
-
-
-def _is_web_address(text: str) -> bool:
-    try:
-        address = URL(text)
-    except ValueError:
-        return False
-    plain = not (address.query_string or address.fragment or address.user or address.password)
-    return address.scheme in ("http", "https") and bool(address.host) and plain
-
-
-def _is_mail_server(text: str) -> bool:
-    try:
-        address = URL(text)
-    except ValueError:
-        return False
-    alone = not (address.query_string or address.fragment or address.user or address.password)
-    return address.scheme in MAIL_SCHEMES and bool(address.host) and address.path in ("", "/") and alone
-
-
-def _is_mailbox(text: str) -> bool:
-    try:
-        address = URL(text)
-    except ValueError:
-        return False
-    alone = not (address.query_string or address.fragment or address.user or address.password)
-    # The name goes into a command of IMAP as it stands.
-    plain = re.fullmatch(r"(/[A-Za-z0-9 &._,/-]*)?", address.path)
-    return address.scheme in MAILBOX_SCHEMES and bool(address.host) and plain is not None and alone
-
-
-def _has_host(text: str) -> bool:
-    try:
-        address = URL(text)
-    except ValueError:
-        return False
-    return bool(address.host or address.query.get("host")) and address.path not in ("", "/")
 
 
 def _fields_of(template: str) -> list[str] | None:

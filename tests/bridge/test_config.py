@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,15 @@ SECTIONS = {
     "mail": config.MAIL_KEYS,
     "bounces": config.BOUNCES_KEYS,
     "web": config.WEB_KEYS,
+    "terms": config.TERMS_KEYS,
     "exports": config.EXPORTS_KEYS,
 }
+TERMS = {"version": "1", "link": "https://school.example/terms"}
+"""Neither makes sense without the other."""
+
 NAMES = [f"{section}.{key}".lstrip(".") for section, keys in SECTIONS.items() for key in keys]
 KEYS = [name for name in NAMES if name not in SECTIONS]
+OF_TERMS = [name for name in KEYS if name.startswith("terms.")]
 
 
 def read(text: str) -> Config:
@@ -52,6 +58,8 @@ def written(key: str, value: str) -> str:
     if section == "homeserver":
         other = {"address": "http://127.0.0.1:8008", "server_name": "school.example"} | {name: value}
         return "homeserver:\n" + "".join(f"  {each}: {text}\n" for each, text in other.items())
+    if section == "terms":
+        return f"{LEAST}terms:\n" + "".join(f"  {each}: {text}\n" for each, text in (TERMS | {name: value}).items())
     return LEAST + (f"{section}:\n  {name}: {value}\n" if section else f"{name}: {value}\n")
 
 
@@ -64,6 +72,7 @@ def named_by(noun: type, prefix: str = "") -> Iterator[str]:
                 "mail": config.Mail,
                 "bounces": config.Bounces,
                 "web": config.Web,
+                "terms": config.PlatformTerms,
                 "exports": config.Exports,
             }.get(each.name)
             if not prefix
@@ -71,7 +80,7 @@ def named_by(noun: type, prefix: str = "") -> Iterator[str]:
         )
         if inner is not None and is_dataclass(inner):
             yield from named_by(inner, f"{each.name}.")
-        elif each.name != "file":
+        elif prefix or each.name != "file":
             yield prefix + each.name
 
 
@@ -144,14 +153,20 @@ def test_every_key_stands_in_the_example_below_a_comment(key: str) -> None:
         ("exports.handling", "Confidential", "Confidential"),
         ("web.homeserver", "https://matrix.school.example", "https://matrix.school.example"),
         ("web.login", "single_sign_on", "single_sign_on"),
+        ("web.trusted_proxies", "[10.0.0.7, '2001:db8::/32']", (ip_network("10.0.0.7"), ip_network("2001:db8::/32"))),
+        ("web.staff_networks", "{hillside: [192.0.2.0/24]}", {"hillside": (ip_network("192.0.2.0/24"),)}),
+        ("terms.name", "Oakfield Chat", "Oakfield Chat"),
+        ("terms.version", "2026-09", "2026-09"),
+        ("terms.link", "https://oakfield.example/terms", "https://oakfield.example/terms"),
+        ("terms.file", str(EXAMPLE.absolute()), EXAMPLE.absolute()),
     ],
 )
 def test_each_key_changes_what_it_names_and_nothing_else(key: str, text: str, value: Any) -> None:
-    settings = read(written(key, text))
+    settings, usual = read(written(key, text)), read(written("terms.name", "") if key in OF_TERMS else LEAST)
 
     assert value_of(settings, key) == value
     for other in set(KEYS) - {key}:
-        assert value_of(settings, other) == value_of(read(LEAST), other), other
+        assert value_of(settings, other) == value_of(usual, other), other
 
 
 def test_the_table_above_leaves_no_key_out() -> None:
@@ -220,6 +235,21 @@ databse: sqlite:x.db
         ("database: mysql:x", DATABASE_MISTAKE),
         ("database: sqlite://x.db", DATABASE_MISTAKE),
         ("database: postgres://q@host", DATABASE_MISTAKE),
+        (
+            "web: {staff_networks: {hillside: [10.0.0.0/8, 10.0.0.1/8]}}",
+            "1:47: web.staff_networks.hillside holds addresses and ranges like 192.0.2.7 and 10.0.0.0/8, not "
+            '"10.0.0.1/8"',
+        ),
+        (
+            "web: {staff_networks: {hillside: []}}",
+            "1:24: web.staff_networks.hillside is empty: name a range like 192.0.2.0/24, or take the line out",
+        ),
+        ("web: {trusted_proxies: proxy}", '1:24: web.trusted_proxies has to be a list [a, b], not "proxy"'),
+        (
+            "terms: {version: '1'}",
+            "1:8: terms has a version and either a link or a file, so that everybody can read what they accept",
+        ),
+        ("terms: {version: '1', file: t.txt}", '1:29: terms.file: there is no file "/etc/qwil/t.txt"'),
         (
             "message_link: https://x/{room}",
             "1:15: message_link holds {room} and {event}, as in https://chat.example/#/room/{room}/{event}",
