@@ -15,7 +15,7 @@ from bridge.arrival.arrivals import Arrivals
 from bridge.arrival.broadcast import Broadcasts
 from bridge.arrival.invitation import DAY, Invitation, token_hash
 from bridge.arrival.ledger import Ledger
-from bridge.arrival.post import Bounced, NotSent, Uncertain, carrier_for
+from bridge.arrival.post import Bounced, Carrier, NotSent, Uncertain, carrier_for
 from bridge.arrival.terms import TermsKept
 from bridge.arrival.welcome import Welcomes
 from bridge.config import Mail
@@ -82,6 +82,7 @@ class Office:
         self.folder = folder
         self.store = store
         self.bag = Postbag()
+        self.carrier: Carrier = self.bag
         (folder / "config.yaml").write_text(CONFIG)
         self.settings = config.load(folder / "config.yaml")
         self.source = PolicySource(folder / "policy.yaml")
@@ -100,7 +101,7 @@ class Office:
         arrivals = Arrivals(
             source=self.source,
             ledger=self.ledger,
-            carrier=self.bag,
+            carrier=self.carrier,
             welcomes=cast(Welcomes, Idle()),
             broadcasts=cast(Broadcasts, Idle()),
             terms=cast(TermsKept, Idle()),
@@ -248,6 +249,88 @@ async def test_whether_a_mail_arrived_is_not_found_out_by_sending_it_twice(offic
 
     assert len(office.bag.mails) == 1
     assert office.standing(office.bag.links()[0]) == "open"
+    assert list(arrivals.status_lines(["hillside"]))[1:] == [
+        "- hillside/p.chan: whether the last mail to chan@home.example went out is not known (connection lost); "
+        "the next one follows in a day."
+    ]
+    office.now += DAY
+    await arrivals.work()
+    assert len(office.bag.mails) == 2
+    assert len(list(arrivals.status_lines(["hillside"]))) == 1
+
+
+async def test_a_letter_printed_while_a_mail_is_on_its_way_is_not_made_old_by_a_mail(office: Office) -> None:
+    arrivals = await office.started()
+    printed = []
+
+    async def printing() -> None:
+        printed.append((await arrivals.fresh_link(office.invitation))[0])
+
+    office.bag.on_the_way = printing
+    await arrivals.work()
+    office.bag.on_the_way = None
+    office.now += DAY
+    await arrivals.work()
+
+    assert len(office.bag.mails) == 1
+    assert office.standing(printed[0]) == "open"
+
+
+@pytest.mark.parametrize("address", ["pat.@home.example", "p..chan@home.example", "pät@home.example", "p@[192.0.2.1]"])
+async def test_an_address_that_is_none_shows_as_such_and_keeps_nobody_else_from_their_mail(
+    office: Office, address: str
+) -> None:
+    text = (office.folder / "policy.yaml").read_text()
+    odd = f'      a.odd: {{name: Al Odd, role: client, email: "{address}", status: invited}}\n      p.chan:'
+    text = text.replace("      p.chan:", odd).replace("[head, p.chan]", "[head, a.odd, p.chan]")
+    (office.folder / "policy.yaml").write_text(text)
+    office.source.load()
+    arrivals = await office.started()
+
+    await arrivals.work()
+    await arrivals.work()
+
+    assert [mail["To"].addresses[0].addr_spec for mail in office.bag.mails] == ["chan@home.example"]
+    assert [line for line in arrivals.status_lines(["hillside"]) if address in line and "RESEND" in line.upper()]
+
+
+async def test_a_mail_that_cannot_be_made_or_sent_for_an_unknown_reason_keeps_nobody_else_from_theirs(
+    office: Office,
+) -> None:
+    office.bag.trouble = ValueError("out of the blue")
+    arrivals = await office.started()
+
+    await arrivals.work()
+
+    assert not office.invitation.sending
+    assert "the log of the bridge says why" in list(arrivals.status_lines(["hillside"]))[1]
+
+
+async def test_a_domain_in_any_script_is_mailed_as_mail_servers_know_it(office: Office) -> None:
+    office.save(email="chan@straße.example")
+    arrivals = await office.started()
+    await arrivals.work()
+
+    assert office.bag.mails[0]["To"].addresses[0].addr_spec == "chan@xn--strae-oqa.example"
+
+
+async def test_each_mail_comes_back_to_an_address_that_tells_the_invitation_and_nothing_of_the_link(
+    office: Office,
+) -> None:
+    office.settings = config.parse(CONFIG + "bounces: {address: 'b+{id}@hillside.example'}\n", office.folder / "c.yaml")
+    arrivals = await office.started()
+    await arrivals.work()
+    (address,) = office.bag.return_addresses
+    token = office.bag.links()[0].rpartition("/")[2]
+
+    assert office.ledger.with_mark(address[2:34]) == office.invitation
+    assert address == f"b+{address[2:34]}@hillside.example"
+    assert token not in address
+    assert token_hash(token)[:32] not in address
+    again = await office.started()
+    office.now += DAY
+    await again.work()
+    assert office.bag.return_addresses == [address, address]
 
 
 @pytest.mark.parametrize("status", ["active", "left"])
