@@ -1,4 +1,4 @@
-"""The words about people who arrive: `invite`, `resend`, `revoke`, `broadcast` of administrators, `accept` of all."""
+"""The words about people who arrive: `invite`, `resend`, `revoke` of administrators, `accept` of all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 from bridge.arrival.arrivals import Arrivals
 from bridge.arrival.bounce_watch import BounceWatch
-from bridge.arrival.broadcast import Broadcasts, audience
 from bridge.arrival.invitation import LONGEST_NOTE
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.letter import CannotDraw, Letter, letters_pdf
@@ -24,20 +23,16 @@ from bridge.store import Store
 from policy.administered import books_named, members_named
 from policy.amend import forbidden
 from policy.change import AddPerson, Change, SetField
-from policy.decide import decide
 from policy.enrol import EMAIL, IDENTIFIER, MOBILE
 from policy.mistake import instead, quoted
 from policy.model import Membership, PersonId, Policy, UserId
 from policy.naming import tokens
-from policy.question import Administer
 
 INVITE = (
     "invite [staff|client] NAME E-MAIL [MOBILE] [in BOOK…] [as IDENTIFIER] [title “JOB TITLE”] [note TEXT] "
     "| invite letter PERSON…|BOOK"
 )
 MOST_LETTERS = 500
-LONGEST_BROADCAST = 20_000
-"""Characters; an event of Matrix holds 64 KiB."""
 
 _NOTE = re.compile(r"(?:^|\s)note:?\s+(.*)\Z", re.DOTALL | re.IGNORECASE)
 _MARKS = ("in", "as", "title", "of")
@@ -76,7 +71,6 @@ class ArrivalWords:
         carrier: FileCarrier,
         arrivals: Arrivals,
         ledger: Ledger,
-        broadcasts: Broadcasts,
         terms: TermsKept,
         bounces: BounceWatch,
     ) -> None:
@@ -86,7 +80,6 @@ class ArrivalWords:
         self._carrier = carrier
         self._arrivals = arrivals
         self._ledger = ledger
-        self._broadcasts = broadcasts
         self._terms = terms
         self._bounces = bounces
 
@@ -96,11 +89,6 @@ class ArrivalWords:
             "invite": (INVITE, "add somebody and mail the invitation, or get it as letters", self.invite),
             "resend": ("resend PERSON [E-MAIL]", "a fresh invitation, to a corrected address", self.resend),
             "revoke": ("revoke PERSON…", "take back an invitation", self.revoke),
-            "broadcast": (
-                "broadcast staff|clients|everybody|BOOK TEXT",
-                "a message to each of them (system administrators)",
-                self.broadcast,
-            ),
         }
         words = {name: Word(usage, does, _run(run), admins=True) for name, (usage, does, run) in of_admins.items()}
         words["accept"] = Word("accept", "accept new terms of your organisation", _run(self.accept))
@@ -232,38 +220,7 @@ class ArrivalWords:
             return found
         return _invited(desk, words, "“invite letter PERSON…” or “invite letter BOOK”")
 
-    # Messages to many, and terms
-
-    async def broadcast(self, asked: Asked) -> str:
-        """BUT-3: system administrators write to many at once."""
-        whom, _, text = asked.rest.partition(" ")
-        text = text.strip()
-        desk = await self._office.desk(asked, "people")
-        admins = [
-            member
-            for member in desk.admins
-            if decide(desk.policy, Administer(member.id, member.organisation, "settings"), asked.now).allowed
-        ]
-        if not admins:
-            raise Answer("Only system administrators send messages to many (BUT-3).")
-        organisation, slash, named = whom.rpartition("/")
-        home = organisation if slash else admins[0].organisation
-        if home not in {member.organisation for member in admins} or (len(admins) > 1 and not slash):
-            choices = " or ".join(f"{member.organisation}/{named}" for member in admins)
-            raise Answer(f"Write for which organisation: {choices}.")
-        people = audience(desk.policy, home, named, asked.now)
-        if people is None:
-            known = ["staff", "clients", "everybody", *desk.policy.organisations[home].books]
-            raise Answer(f"There is no contact book {quoted(named)}{instead(named, known)}")
-        if not text or len(text) > LONGEST_BROADCAST:
-            raise Answer(f"Write what to say behind it, {LONGEST_BROADCAST} characters at most.")
-        if not people:
-            raise Answer("Nobody active is among them.")
-        name = str(asked.event.event_id)
-        if await self._broadcasts.begin(name, by=asked.user, organisation=home, people=people, text=text):
-            await self._audit(desk, f"broadcast to {home}/{named}", people=len(people), text=text)
-        self._arrivals.wake()
-        return f"It goes to {len(people)} people. I tell you here how far it is."
+    # Terms
 
     async def accept(self, asked: Asked) -> str:
         """TRM-1: the terms in force, of every organisation in which they are owed."""

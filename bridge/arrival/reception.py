@@ -11,16 +11,18 @@ from aiohttp import web
 
 from bridge.arrival.acceptance import Acceptance
 from bridge.arrival.accounts import Accounts
-from bridge.arrival.arrival_words import ArrivalWords, FileCarrier
+from bridge.arrival.arrival_words import ArrivalWords
 from bridge.arrival.arrivals import Arrivals
 from bridge.arrival.bounce_watch import BounceWatch
 from bridge.arrival.broadcast import Broadcasts
+from bridge.arrival.broadcast_words import BroadcastWords
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.pages import Pages
 from bridge.arrival.policy_rows import PolicyRows
 from bridge.arrival.post import carrier_for
 from bridge.arrival.terms import TermsKept
 from bridge.arrival.welcome import Welcomes
+from bridge.attachments import Attachments
 from bridge.commands import Word
 from bridge.config import Config
 from bridge.direct import Direct
@@ -55,9 +57,7 @@ class Reception:
         self._store = store
         self._ledger = Ledger(store)
         self._terms = TermsKept(source=source, store=store, direct=direct)
-        self._broadcasts = Broadcasts(
-            source=source, store=store, direct=direct, performer=performer, homeserver=homeserver
-        )
+        self._broadcasts = Broadcasts(source=source, store=store, direct=direct, homeserver=homeserver)
         self._arrivals = Arrivals(
             source=source,
             ledger=self._ledger,
@@ -81,7 +81,7 @@ class Reception:
         )
         self._pages = Pages(source=source, acceptance=acceptance, config=config)
 
-    def words(self, office: Office, carrier: FileCarrier, others: Mapping[str, Word]) -> dict[str, Word]:
+    def words(self, office: Office, carrier: Attachments, others: Mapping[str, Word]) -> dict[str, Word]:
         """What can be typed to the bot; `others` are the words known already."""
         words = ArrivalWords(
             source=self._source,
@@ -90,11 +90,17 @@ class Reception:
             carrier=carrier,
             arrivals=self._arrivals,
             ledger=self._ledger,
-            broadcasts=self._broadcasts,
             terms=self._terms,
             bounces=self._bounces,
         )
-        return words.words(others)
+        broadcasts = BroadcastWords(
+            store=self._store,
+            office=office,
+            carrier=carrier,
+            broadcasts=self._broadcasts,
+            wake=self._arrivals.wake,
+        )
+        return {**words.words(others), **broadcasts.words()}
 
     async def run(self) -> None:
         """Invite, mail and welcome until cancelled, and serve the page where there is one."""

@@ -11,7 +11,6 @@ import pypdfium2
 import pytest
 from PIL import Image
 
-from bridge.arrival.broadcast import audience
 from bridge.arrival.invitation import TYPED, fresh_token
 from bridge.arrival.letter import Letter, letters_pdf
 from bridge.arrival.logo import logo_of
@@ -187,15 +186,3 @@ def test_the_active_staff_of_a_newcomers_books_are_told_and_nobody_else(policy: 
     arrived: Membership = policy.people[PERSON]
 
     assert [one.identifier for one in staff_who_see(policy, arrived, 0.0)] == ["okafor"]
-
-
-def test_an_audience_is_everybody_active_whom_the_word_means(policy: Policy) -> None:
-    found = {word: audience(policy, "hillside", word, 0.0) for word in ("staff", "clients", "everybody", "year-1", "x")}
-
-    assert found == {
-        "staff": ["hillside/head", "hillside/okafor"],
-        "clients": ["hillside/p.chan"],
-        "everybody": ["hillside/head", "hillside/okafor", "hillside/p.chan"],
-        "year-1": ["hillside/okafor", "hillside/p.chan"],
-        "x": None,
-    }
