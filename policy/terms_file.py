@@ -6,8 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
-from policy.model import PersonId
-from policy.terms import owed_file, owing
+from policy.terms import Owed, owed_file, owing
 
 EVERY = 0.5
 """Seconds between looks at the file."""
@@ -26,7 +25,7 @@ class OwedFile:
     def __init__(self, policy: Path) -> None:
         self._path = Path(owed_file(str(policy)))
         self._stamp: _Stamp = None
-        self.people: frozenset[PersonId] = frozenset()
+        self.people = Owed()
         """Those who owe an answer; replaced as a whole."""
 
     def load(self) -> None:
@@ -35,7 +34,7 @@ class OwedFile:
         if stamp == self._stamp:
             return
         try:
-            self.people = owing(self._path.read_bytes()) if stamp is not None else frozenset()
+            self.people = owing(self._path.read_bytes()) if stamp is not None else Owed()
         except (OSError, ValueError) as error:
             logger.warning("%s cannot be read, who owes an answer to new terms stays as it was: %s", self._path, error)
         self._stamp = stamp

@@ -15,11 +15,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from bridge.arrival.accounts import Accounts
+from bridge.arrival.consent import Consent, agreed, wanting
 from bridge.arrival.invitation import Invitation, Standing, token_hash
 from bridge.arrival.ledger import Ledger
+from bridge.arrival.phone import asked_for, number_of
 from bridge.arrival.policy_rows import NotWritten, PolicyRows
 from bridge.arrival.proof import Proofs
-from bridge.arrival.terms import ACCEPTED
+from bridge.arrival.terms import Terms, TermsKept
 from bridge.arrival.username import password_objection, username_objection
 from bridge.direct import Direct
 from bridge.homeserver import Refused
@@ -29,7 +31,7 @@ from bridge.policy_writer import Author
 from bridge.store import Store
 from policy.change import SetField
 from policy.enrol import MATRIX
-from policy.model import Membership, Moment, Organisation, PersonId, Terms, UserId
+from policy.model import Membership, Moment, Organisation, PersonId, Requirement, UserId
 
 ANSWER_WITHIN = 30.0
 """Seconds that somebody at the page waits for the homeserver."""
@@ -74,7 +76,7 @@ class Form:
     username: str
     password: str
     again: str
-    terms: bool
+    consent: Consent
 
     def __repr__(self) -> str:
         return f"Form({self.username!r})"
@@ -89,6 +91,7 @@ class Acceptance:
         source: PolicySource,
         store: Store,
         ledger: Ledger,
+        terms: TermsKept,
         rows: PolicyRows,
         accounts: Accounts,
         direct: Direct,
@@ -100,6 +103,7 @@ class Acceptance:
         self._source = source
         self._store = store
         self._ledger = ledger
+        self._terms = terms
         self._rows = rows
         self._accounts = accounts
         self._direct = direct
@@ -120,9 +124,17 @@ class Acceptance:
         member = self._source.policy.people.get(invitation.person)
         organisation = self._source.policy.organisations.get(invitation.person.partition("/")[0])
         standing = invitation.standing(hashed, self._clock())
-        if standing in ("open", "expired") and (member is None or member.status != "invited"):
-            standing = "accepted" if member is not None and member.status in ("active", "suspended") else "revoked"
+        if standing in ("open", "expired"):
+            standing = _standing_of(member, standing, self._clock())
         return Guest(invitation, member, organisation, standing)
+
+    def sets(self, member: Membership) -> tuple[Terms, ...]:
+        """The terms that somebody has to accept, the platform's first."""
+        return self._terms.for_members_of(self._source.policy.organisations[member.organisation])
+
+    def asked_for_number(self, member: Membership) -> Requirement | None:
+        """Whether the page asks for a phone number (INV-8)."""
+        return asked_for(member, self._source.policy.organisations[member.organisation])
 
     def proving(self, member: Membership) -> UserId | None:
         """The account to which a code was sent that is awaited."""
@@ -146,12 +158,12 @@ class Acceptance:
             assert guest is not None  # noqa: S101 - it is open
             username = self._fixed_username(member) or form.username.strip().lower()
             user = self._accounts.named(username)
-            if problems := [Problem(field, key) for field, key in self._objections(member, username, form) if key]:
+            if problems := [*self._objections(member, username, form), *self._wanting(member, form.consent)]:
                 raise Problems(problems)
             with self._choosing(guest, user):
                 await self._require_free(guest, user, username)
                 await self._make(guest, user, form.password)
-                await self._activate(guest, user)
+                await self._activate(guest, user, form.consent)
             return user
 
     @contextmanager
@@ -166,13 +178,15 @@ class Acceptance:
         finally:
             self._chosen.discard(user)
 
-    def _objections(self, member: Membership, username: str, form: Form) -> list[tuple[str, str]]:
-        fixed = self._fixed_username(member)
-        return [
-            ("username", "" if fixed else username_objection(username)),
-            ("password", password_objection(form.password, form.again, username)),
-            ("terms", "" if form.terms or self._terms(member) is None else "terms"),
-        ]
+    def _objections(self, member: Membership, username: str, form: Form) -> Iterator[Problem]:
+        if not self._fixed_username(member) and (key := username_objection(username)):
+            yield Problem("username", key)
+        if key := password_objection(form.password, form.again, username):
+            yield Problem("password", key)
+
+    def _wanting(self, member: Membership, consent: Consent) -> list[Problem]:
+        found = wanting(consent, self.sets(member), self.asked_for_number(member))
+        return [Problem(one.field, one.key, organisation=one.organisation) for one in found]
 
     def _fixed_username(self, member: Membership) -> str:
         """The administrator chose the account, and it is to be made here."""
@@ -181,12 +195,21 @@ class Acceptance:
         return member.matrix[1:].partition(":")[0]
 
     async def _require_free(self, guest: Guest, user: UserId, username: str) -> None:
-        """A username is taken by an account, and by a row of the policy that will be one."""
-        promised = [one for one in self._source.policy.accounts.get(user, ()) if one.id != guest.invitation.person]
+        """A username is taken by an account, and by a row of the policy that will be one.
+
+        Where the administrators of several organisations invite one Matrix ID (INV-12), whoever accepts first makes it.
+        What was half-made for this invitation is ours to finish, unless somebody has logged in to it.
+        """
+        named = guest.member is not None and guest.member.matrix == user
+        rows = [one for one in self._source.policy.accounts.get(user, ()) if one.id != guest.invitation.person]
+        promised = [one for one in rows if not named or one.status != "invited"]
+        if promised or user == self._bot:
+            raise Problem("username", "username_exists" if named else "username_taken")
         ours = guest.invitation.account == user
-        if promised or user == self._bot or not (ours or await self._asked(self._accounts.is_free(username))):
-            key = "username_exists" if guest.member is not None and guest.member.matrix == user else "username_taken"
-            raise Problem("username", key)
+        if ours and await self._asked(self._accounts.is_unused(user)):
+            return
+        if not await self._asked(self._accounts.is_free(username)):
+            raise Problem("username", "username_exists" if named or ours else "username_taken")
 
     async def _make(self, guest: Guest, user: UserId, password: str) -> None:
         """What is being made is noted first: after a failure or a kill it is ours to finish, and nobody else's."""
@@ -241,25 +264,32 @@ class Acceptance:
         if self._accounts.local(user) and not await self._asked(self._accounts.exists(user)):
             raise Problem("matrix", "matrix_unknown", matrix=user)
 
-    async def accept_with_code(self, token: str, digits: str, terms: bool) -> UserId:
-        """Make the membership active for the account to which the code was sent; raises `Problem`."""
+    async def accept_with_code(self, token: str, digits: str, consent: Consent) -> UserId:
+        """Make the membership active for the account to which the code was sent; raises `Problem` or `Problems`."""
         async with self._turn(token) as guest:
             member = _open(guest)
-            if not terms and self._terms(member) is not None:
-                raise Problem("terms", "terms")
+            if problems := self._wanting(member, consent):
+                raise Problems(problems)
             user = self._proofs.awaited(member.id, self._clock())
             outcome = self._proofs.check(member.id, digits, self._clock())
             if user is None or outcome != "right":
                 raise Problem("code", f"code_{'wrong' if outcome == 'wrong' else 'old'}")
             await self._require_provable(member, user)
-            await self._activate(guest, user)
+            await self._activate(guest, user, consent)
             self._proofs.forget(member.id)
             return user
 
-    async def _activate(self, guest: Guest | None, user: UserId) -> None:
-        """The row becomes active with the Matrix ID, and what was accepted is on record."""
+    async def _activate(self, guest: Guest | None, user: UserId, consent: Consent) -> None:
+        """The row becomes active with the Matrix ID, and what was accepted is on record.
+
+        Consent and number are kept first: nobody is a member for a moment who seems not to have given them.
+        """
         assert guest is not None  # noqa: S101 - an open guest
-        member = _open(guest)
+        member, number = _open(guest), number_of(consent.mobile)
+        sets = agreed(consent, self.sets(member))
+        await self._terms.keep(member.id, user, sets)
+        if number and self.asked_for_number(member):
+            await self._ledger.put(replace(self._now(guest), mobile=number))
         fields = {"matrix": str(user), "status": "active"}
         changes = [SetField(member.id, name, value) for name, value in fields.items()]
         try:
@@ -272,11 +302,8 @@ class Acceptance:
             await self._direct.tell_admins(member.organisation, text, about=about)
             raise Problem("", "later") from reason
         await self._ledger.put(replace(self._now(guest).closed("accepted"), account=user))
-        terms = self._terms(member)
-        if terms is not None:
-            await self._store.remember(f"{ACCEPTED}{member.id}", terms.version)
-        version = {"terms": terms.version} if terms else {}
-        await self._on_record(member, "invitation accepted", {"matrix": user, **version}, who=user)
+        versions = {terms.field: terms.version for terms in sets}
+        await self._on_record(member, "invitation accepted", {"matrix": user, **versions}, who=user)
         await self._in_force(member.id)
         await self._settled()
 
@@ -299,9 +326,6 @@ class Acceptance:
     def _now(self, guest: Guest) -> Invitation:
         """The invitation as it is, a mail having perhaps gone out meanwhile."""
         return self._ledger.get(guest.invitation.person) or guest.invitation
-
-    def _terms(self, member: Membership) -> Terms | None:
-        return self._source.policy.organisations[member.organisation].terms
 
     async def _asked(self, question: Awaitable[bool]) -> bool:
         try:
@@ -343,3 +367,10 @@ def _open(guest: Guest | None) -> Membership:
     if guest is None or guest.standing != "open" or guest.member is None:
         raise Problem("", "closed")
     return guest.member
+
+
+def _standing_of(member: Membership | None, standing: Standing, now: Moment) -> Standing:
+    """What a link is good for as far as the policy says: also an administrator accepts, revokes, or sets an end."""
+    if member is not None and member.status in ("active", "suspended"):
+        return "accepted"
+    return standing if member is not None and member.status == "invited" and now < member.ends else "revoked"

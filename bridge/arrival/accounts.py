@@ -45,6 +45,16 @@ class Accounts:
             raise
         return not account.get("deactivated")
 
+    async def is_unused(self, user: UserId) -> bool:
+        """Nobody has ever logged in to it, or there is no such account."""
+        try:
+            devices: Any = await self._homeserver.ask(Method.GET, SynapseAdminPath.v2.users[user].devices)
+        except Refused as refusal:
+            if refusal.status == 404:
+                return True
+            raise
+        return bool(devices.get("total") == 0)
+
     async def make(self, user: UserId, *, name: str, password: str) -> None:
         """Make an account, or set the password of one that is there; raises `Refused`."""
         content = {"password": password, "displayname": name, "admin": False, "logout_devices": False}

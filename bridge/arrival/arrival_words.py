@@ -223,12 +223,8 @@ class ArrivalWords:
     # Terms
 
     async def accept(self, asked: Asked) -> str:
-        """TRM-1: the terms in force, of every organisation in which they are owed."""
-        accepted = await self._terms.accept(asked.memberships)
-        if not accepted:
-            return "There are no new terms that wait for you."
-        names = " and ".join(asked.policy.organisations[member.organisation].name for member in accepted)
-        return f"You have accepted the terms of {names}. Thank you."
+        """TRM-1: the terms in force, the platform's and those of every organisation in which they are owed."""
+        return await self._terms.accept(asked.user, asked.memberships)
 
 
 def _run(answer: Callable[[Asked], Awaitable[str]]) -> Callable[[Commands, Asked], Awaitable[str]]:

@@ -25,6 +25,7 @@ from bridge.arrival.welcome import Welcomes
 from bridge.config import Config
 from bridge.policy_file import PolicySource
 from bridge.retry import Unavailable, until_available
+from policy.mistake import quoted
 from policy.model import Membership, Moment, Organisation, PersonId, Policy
 
 LONGEST_SLEEP = 60.0
@@ -32,6 +33,9 @@ LONGEST_SLEEP = 60.0
 
 SHORTEST_SLEEP = 0.5
 """Seconds until one whose turn has not come is looked at again."""
+
+MOST_NUMBERS = 50
+"""Phone numbers listed in an answer to `status`."""
 
 log = logging.getLogger("qwil.arrival")
 
@@ -139,6 +143,9 @@ class Arrivals:
             return False
         one = min(due, key=lambda waiting: (waiting.next_mail or 0.0, waiting.person))
         member = self._source.policy.people.get(one.person)
+        if member is not None and member.status == "invited" and member.ends <= now:
+            await self._ledger.put(replace(one, next_mail=None))
+            return False
         if member is None or member.status != "invited" or member.email != one.email:
             # A corrected address is in the ledger before it is in force.
             await self._ledger.put(replace(one, next_mail=now + SHORTEST_SLEEP))
@@ -245,6 +252,23 @@ class Arrivals:
             yield missing
         for one in ours:
             yield from self._trouble(one, now)
+        yield from self._numbers(ours)
+        yield from self._unknown_networks()
+
+    def _numbers(self, ours: Iterable[Invitation]) -> Iterator[str]:
+        """INV-8: what people gave themselves, which is in no row."""
+        people = self._source.policy.people
+        given = [one for one in ours if one.mobile and one.person in people and not people[one.person].mobile]
+        if given:
+            listed = "; ".join(f"{people[one.person].name} {one.mobile}" for one in given[:MOST_NUMBERS])
+            more = f"; and {len(given) - MOST_NUMBERS} more" if len(given) > MOST_NUMBERS else ""
+            yield f"Phone numbers that people gave themselves: {listed}{more}. A number in their row takes its place."
+
+    def _unknown_networks(self) -> Iterator[str]:
+        """A rule about nobody is most often a slip of the pen, and protects nobody."""
+        for name in self._config.web.staff_networks:
+            if name not in self._source.policy.organisations:
+                yield f"config.yaml says where staff of {quoted(name)} may accept, but there is no such organisation."
 
     def missing(self) -> str:
         """Why nobody is mailed as the bridge is set up, else empty."""

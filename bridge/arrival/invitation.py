@@ -61,6 +61,8 @@ class Invitation:
     """It travels on paper: a further mail would make the printed link an old one."""
     account: str = ""
     """The Matrix ID that was made, or is being made, for it."""
+    mobile: str = ""
+    """The phone number that the person gave on accepting (INV-8)."""
 
     def with_link(self, token_hash: str, until: Moment) -> Invitation:
         """With a fresh link, the only one that works from now on."""

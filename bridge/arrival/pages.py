@@ -20,10 +20,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from yarl import URL
 
 from bridge.arrival.acceptance import Acceptance, Form, Guest, Problem, Problems
+from bridge.arrival.consent import Consent
 from bridge.arrival.logo import logo_of
 from bridge.arrival.qr import qr_svg
+from bridge.arrival.terms import PAGE, platform_terms
+from bridge.arrival.visitors import Attempts, address_of, counted_as
 from bridge.arrival.words import Wording, wording_of
 from bridge.config import Config
+from bridge.networks import Network, within
 from bridge.policy_file import PolicySource
 from policy.model import Moment, Organisation, UserId
 
@@ -39,12 +43,10 @@ LARGEST_FORM = 16_384
 """Bytes."""
 
 MOST_WRONG = 20
-"""So many wrong links may come from one address in `WRONG_WINDOW` seconds."""
+"""So many wrong links may come from one address in `WINDOW` seconds."""
 
-WRONG_WINDOW = 300.0
-MOST_ADDRESSES = 10_000
 MOST_ACTS = 60
-"""So many forms are taken for one link in `WRONG_WINDOW` seconds."""
+"""So many forms are taken for one link in `WINDOW` seconds."""
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -56,7 +58,7 @@ HEADERS = {
     "X-Robots-Tag": "noindex, nofollow",
 }
 
-GONE = {"unknown": 404, "no_page": 404, "too_many": 429, "fault": 500}
+GONE = {"unknown": 404, "no_page": 404, "too_many": 429, "fault": 500, "outside": 403}
 """HTTP status of what does not work; everything else is gone (410)."""
 
 log = logging.getLogger("qwil.arrival")
@@ -91,8 +93,10 @@ class Pages:
         """What answers requests; its access log is never to be switched on."""
         application = web.Application(middlewares=[self._guarded], client_max_size=LARGEST_FORM)
         application.add_routes([
-            web.get("/invitation/{token}", self._show),
-            web.post("/invitation/{token}", self._act),
+            # Some programs put a slash behind an address.
+            web.get("/invitation/{token}{end:/?}", self._show),
+            web.post("/invitation/{token}{end:/?}", self._act),
+            web.get(PAGE, self._terms),
             web.get("/style.css", _style),
             web.get("/logo/{organisation}", self._logo),
         ])  # fmt: skip
@@ -106,7 +110,7 @@ class Pages:
         try:
             answer = await handler(request)
         except web.HTTPException as refused:
-            key = "no_page" if refused.status != 413 else "fault"
+            key = "no_page" if refused.status not in (400, 413) else "fault"
             answer = self._gone(key, None, status=refused.status)
         except Exception as fault:
             # The traceback alone: the address of the page, which is a secret, is in no part of it.
@@ -128,28 +132,26 @@ class Pages:
         if not self._acts.may(guest.invitation.person):
             return self._gone("too_many", guest)
         self._acts.note(guest.invitation.person)
-        form = await request.post()
-        typed = {name: value for name, value in form.items() if isinstance(value, str)}
+        typed = await _typed(request)
         act = {"accept": self._accept, "prove": self._prove, "confirm": self._confirm, "decline": self._decline}
         if typed.get("do") not in act:
             return self._invitation(guest)
         try:
             # What was begun is finished, also when whoever asked has gone away.
-            return await asyncio.shield(act[typed["do"]](request.match_info["token"], guest, typed))
+            return await asyncio.shield(act[typed["do"]](_token(request), guest, typed))
         except (Problem, Problems) as wrong:
             problems = wrong.problems if isinstance(wrong, Problems) else (wrong,)
             return self._again(request, problems, typed)
 
     async def _accept(self, token: str, guest: Guest, typed: Mapping[str, str]) -> web.Response:
-        if self._config.web.login == "single_sign_on":
+        if self._by_sign_on:
             return self._invitation(guest)
-        form = Form(
-            typed.get("username", ""), typed.get("password", ""), typed.get("again", ""), typed.get("terms") == "yes"
-        )
+        username, password, again = (typed.get(name, "") for name in ("username", "password", "again"))
+        form = Form(username, password, again, _consent(typed))
         return self._accepted(guest, await self._acceptance.accept(token, form))
 
     async def _confirm(self, token: str, guest: Guest, typed: Mapping[str, str]) -> web.Response:
-        user = await self._acceptance.accept_with_code(token, typed.get("code", ""), typed.get("terms") == "yes")
+        user = await self._acceptance.accept_with_code(token, typed.get("code", ""), _consent(typed))
         return self._accepted(guest, user)
 
     async def _prove(self, token: str, guest: Guest, typed: Mapping[str, str]) -> web.Response:
@@ -164,24 +166,28 @@ class Pages:
         return self._told(guest, w("declined_title"), w("declined_text", organisation=organisation))
 
     def _guest(self, request: web.Request) -> Guest | web.Response:
-        """Whose link it is; whoever tries many wrong ones waits."""
-        address = self._address(request)
-        if not self._wrong.may(address):
+        """Whose link it is; whoever tries many wrong ones waits, and staff may have to be inside (INV-13)."""
+        address = address_of(request, self._config.web.trusted_proxies)
+        visitor = counted_as(address)
+        if not self._wrong.may(visitor):
             return self._gone("too_many", None)
-        guest = self._acceptance.guest(request.match_info["token"])
+        guest = self._acceptance.guest(_token(request))
         if guest is None:
-            self._wrong.note(address)
+            self._wrong.note(visitor)
             return self._gone("unknown", None)
+        networks = self._networks(guest)
+        if networks is not None and (address is None or not within(address, networks)):
+            return self._gone("outside", guest, address=str(address or "?"))
         return guest
 
-    def _address(self, request: web.Request) -> str:
-        """Who asks: what the reverse proxy on this machine says, else the other end of the connection."""
-        remote = request.remote or ""
-        forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-        return forwarded[:100] if forwarded and remote in ("127.0.0.1", "::1") else remote
+    def _networks(self, guest: Guest) -> Sequence[Network] | None:
+        """Where this person has to be to accept; none for wherever they like."""
+        if guest.organisation is None or guest.member is None or guest.member.role != "staff":
+            return None
+        return self._config.web.staff_networks.get(guest.organisation.identifier)
 
     def _again(self, request: web.Request, problems: Sequence[Problem], typed: Mapping[str, str]) -> web.Response:
-        guest = self._acceptance.guest(request.match_info["token"])
+        guest = self._acceptance.guest(_token(request))
         if guest is None:
             return self._gone("unknown", None)
         shown = [
@@ -189,7 +195,7 @@ class Pages:
             for one in problems
             if one.key != "closed"
         ]
-        if any(one.key == "matrix_unknown" for one in shown) and self._config.web.login == "single_sign_on":
+        if any(one.key == "matrix_unknown" for one in shown) and self._by_sign_on:
             shown = [Shown("matrix", "matrix_waiting", one.words) for one in shown]
         return self._invitation(guest, shown, typed)
 
@@ -205,11 +211,12 @@ class Pages:
             "name": member.name,
             "job_title": member.job_title,
             "note": guest.invitation.note,
-            "terms": guest.organisation.terms,
+            "sets": self._acceptance.sets(member),
+            "number": self._acceptance.asked_for_number(member),
             "problems": problems,
-            "typed": {"username": "", "matrix": "", **(typed or {})},
+            "typed": {"username": "", "matrix": "", "mobile": "", **(typed or {})},
             "proving": proving or "",
-            "shown_terms": "terms-code" if proving else "terms-new",
+            "shown_in": "code" if proving else "new",
             "sso": self._by_sign_on,
             "fixed_username": fixed[1:].partition(":")[0] if here else "",
             "fixed": fixed,
@@ -222,11 +229,12 @@ class Pages:
         w, organisation = self._wording(guest), _name(guest.organisation)
         return self._told(guest, w("accepted_title"), w("accepted_text", organisation=organisation), user=user)
 
-    def _gone(self, key: str, guest: Guest | None, *, status: int | None = None) -> web.Response:
+    def _gone(self, key: str, guest: Guest | None, *, status: int | None = None, **values: str) -> web.Response:
         w, organisation = self._wording(guest), _name(guest.organisation if guest else None)
-        text = w(f"gone_{key}", organisation=organisation)
+        text = w(f"gone_{key}", organisation=organisation, **values)
         user = _account(guest) if guest is not None and key == "accepted" else None
-        return self._told(guest, w("gone_title"), text, user=user, status=status or GONE.get(key, 410))
+        title = w("gone_title_accepted" if key == "accepted" else "gone_title")
+        return self._told(guest, title, text, user=user, status=status or GONE.get(key, 410))
 
     def _told(
         self, guest: Guest | None, heading: str, text: str, *, user: UserId | None = None, status: int = 200
@@ -263,6 +271,14 @@ class Pages:
     def _wording(self, guest: Guest | None) -> Wording:
         return wording_of(guest.organisation.language if guest is not None and guest.organisation else "en")
 
+    async def _terms(self, _request: web.Request) -> web.Response:
+        """The platform's terms, where they are a file of ours."""
+        terms, file = platform_terms(self._config), self._config.terms.file
+        if terms is None or file is None:
+            raise web.HTTPNotFound
+        values = {"terms": terms, "text": file.read_text("utf-8-sig"), "problems": ()}
+        return self._page("terms.html", None, values)
+
     async def _logo(self, request: web.Request) -> web.Response:
         organisation = self._source.policy.organisations.get(request.match_info["organisation"])
         logo = logo_of(organisation, self._source.path.parent) if organisation is not None else None
@@ -271,29 +287,23 @@ class Pages:
         return web.Response(body=logo.data, content_type=logo.mimetype)
 
 
-class Attempts:
-    """How often somebody did something lately; so many at the most are remembered."""
+async def _typed(request: web.Request) -> dict[str, str]:
+    """What stands in the form that was sent."""
+    try:
+        form = await request.post()
+    except (ValueError, LookupError, AssertionError) as broken:
+        raise web.HTTPBadRequest from broken
+    return {name: value for name, value in form.items() if isinstance(value, str)}
 
-    def __init__(self, clock: Callable[[], Moment], most: int) -> None:
-        self._clock = clock
-        self._most = most
-        self._times: dict[str, list[Moment]] = {}
 
-    def may(self, who: str) -> bool:
-        """Not too often yet."""
-        return len(self._lately(who)) < self._most
+def _token(request: web.Request) -> str:
+    """The secret of the link, also as somebody types it from paper."""
+    return request.match_info["token"].strip().lower()
 
-    def note(self, who: str) -> None:
-        """Once more."""
-        if len(self._times) >= MOST_ADDRESSES and who not in self._times:
-            self._times = {one: self._lately(one) for one in self._times if self._lately(one)}
-            if len(self._times) >= MOST_ADDRESSES:
-                self._times.clear()
-        self._times[who] = [*self._lately(who), self._clock()][-self._most :]
 
-    def _lately(self, who: str) -> list[Moment]:
-        since = self._clock() - WRONG_WINDOW
-        return [moment for moment in self._times.get(who, ()) if moment > since]
+def _consent(typed: Mapping[str, str]) -> Consent:
+    versions = {field: typed[field] for field in ("platform", "terms") if field in typed}
+    return Consent(versions, typed.get("mobile", ""))
 
 
 def _account(guest: Guest) -> UserId | None:

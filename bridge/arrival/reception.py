@@ -20,7 +20,7 @@ from bridge.arrival.ledger import Ledger
 from bridge.arrival.pages import Pages
 from bridge.arrival.policy_rows import PolicyRows
 from bridge.arrival.post import carrier_for
-from bridge.arrival.terms import TermsKept
+from bridge.arrival.terms import TermsKept, platform_terms
 from bridge.arrival.welcome import Welcomes
 from bridge.attachments import Attachments
 from bridge.commands import Word
@@ -56,13 +56,13 @@ class Reception:
         self._source = source
         self._store = store
         self._ledger = Ledger(store)
-        self._terms = TermsKept(source=source, store=store, direct=direct)
+        self._terms = TermsKept(source=source, store=store, direct=direct, platform=platform_terms(config))
         self._broadcasts = Broadcasts(source=source, store=store, direct=direct, homeserver=homeserver)
         self._arrivals = Arrivals(
             source=source,
             ledger=self._ledger,
             carrier=carrier_for(config.mail),
-            welcomes=Welcomes(source=source, store=store, direct=direct, performer=performer),
+            welcomes=Welcomes(source=source, store=store, direct=direct, performer=performer, ledger=self._ledger),
             broadcasts=self._broadcasts,
             terms=self._terms,
             config=config,
@@ -72,6 +72,7 @@ class Reception:
             source=source,
             store=store,
             ledger=self._ledger,
+            terms=self._terms,
             rows=PolicyRows(PolicyWriter(config.policy)),
             accounts=Accounts(homeserver, config.homeserver.server_name),
             direct=direct,

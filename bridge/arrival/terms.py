@@ -1,141 +1,265 @@
-"""Terms that changed have to be accepted again before the next message (TRM-1).
+"""The two sets of terms, the platform's and the organisation's, and who has accepted which version (TRM-1).
 
-The policy says which version is in force; who accepted which is in the database. Who owes an answer is written into a
-file beside the policy, which the Synapse module follows like the policy itself: it refuses their messages from memory.
-Where an organisation was first met its version then counts as accepted by everybody: they came before the bridge.
+The policy says which version of an organisation's is in force, config.yaml which of the platform's; who accepted what
+is in the database. Who owes an answer is written into a file beside the policy, which the Synapse module follows like
+the policy itself: it refuses their messages from memory. Whoever was a member when an organisation was first met has
+accepted its version of then: they came before the bridge. The platform's terms are the bridge's own, and everybody is
+asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from bridge.config import Config
 from bridge.direct import Direct
 from bridge.policy_file import PolicySource
 from bridge.store import Store
-from policy.model import Membership, Moment, Policy
-from policy.reach import present
-from policy.terms import owed_file, refusal_text
+from policy.model import Membership, Moment, Organisation, PersonId, Policy, UserId
+from policy.reach import present, status
+from policy.terms import Owed, Unread, notice, owed_file, owed_text
 
 ACCEPTED = "terms:"
-"""`terms:ORGANISATION/IDENTIFIER`: the version somebody accepted."""
+"""`terms:ORGANISATION/IDENTIFIER`: the version of the organisation's terms that somebody accepted."""
+
+PLATFORM_ACCEPTED = "platform-terms:"
+"""`platform-terms:MATRIX-ID`: the version of the platform's."""
 
 AT_FIRST = "terms-at-first:"
-"""`terms-at-first:ORGANISATION`: the version in force when the organisation was first met; empty for none."""
+"""`terms-at-first:ORGANISATION`: the version in force when the organisation was first met, and its people then."""
 
 TOLD = "terms-told:"
+"""`terms-told:MATRIX-ID`: the sets and versions that the bot has last told somebody of."""
+
+PAGE = "/terms"
+"""Where the platform's terms are shown that config.yaml names as a file."""
+
 EACH_TURN = 10
 
 log = logging.getLogger("qwil.arrival")
+
+
+class Terms(NamedTuple):
+    """A set of terms in its present version."""
+
+    field: str
+    """`platform` or `terms`: the box on the page."""
+    whose: str
+    version: str
+    link: str
+
+    def key(self, member: PersonId, user: UserId) -> str:
+        """Under which it is kept that somebody accepted: the platform's once for an account."""
+        return f"{PLATFORM_ACCEPTED}{user}" if self.field == "platform" else f"{ACCEPTED}{member}"
+
+
+def platform_terms(config: Config) -> Terms | None:
+    """The platform's own terms, if it has any."""
+    theirs = config.terms
+    if not theirs.version:
+        return None
+    link = theirs.link or (f"{config.web.address}{PAGE}" if config.web.address else "")
+    return Terms("platform", theirs.name or config.homeserver.server_name, theirs.version, link)
+
+
+def _of(organisation: Organisation) -> Terms | None:
+    """The organisation's terms, if it has any."""
+    terms = organisation.terms
+    return Terms("terms", organisation.name, terms.version, terms.link) if terms else None
 
 
 class TermsKept:
     """Knows who has accepted what, and who owes an answer."""
 
     def __init__(
-        self, *, source: PolicySource, store: Store, direct: Direct, clock: Callable[[], Moment] = time.time
+        self,
+        *,
+        source: PolicySource,
+        store: Store,
+        direct: Direct,
+        platform: Terms | None = None,
+        clock: Callable[[], Moment] = time.time,
     ) -> None:
         self._source = source
         self._store = store
         self._direct = direct
+        self._platform = platform
         self._clock = clock
-        self._written: frozenset[str] | None = None
-        self._told: set[str] | None = None
+        self._turn = asyncio.Lock()
+        self._written: Owed | None = None
         self._looked_at: Policy | None = None
+        self._answers = 0
 
-    def changed(self) -> None:
-        """Somebody accepted: what was worked out is no longer so."""
+    def for_members_of(self, organisation: Organisation) -> tuple[Terms, ...]:
+        """Every set that a member of this organisation has to accept, as it is now."""
+        return tuple(terms for terms in (self._platform, _of(organisation)) if terms is not None)
+
+    async def keep(self, member: PersonId, user: UserId, sets: Sequence[Terms]) -> None:
+        """Somebody has accepted these."""
+        for terms in sets:
+            await self._store.remember(terms.key(member, user), terms.version)
+        self._answers += 1
         self._looked_at = None
 
     async def work(self) -> bool:
         """Bring the file up to date and tell some of those who owe an answer; whether there are more to tell."""
-        policy = self._source.policy
-        if policy is self._looked_at or not policy.organisations:
-            return False
-        owing = await self._owing(policy)
-        await self._write(frozenset(member.id for member in owing))
-        more = await self._tell(policy, owing)
-        if not more:
-            self._looked_at = policy
-        return more
+        async with self._turn:
+            policy = self._source.policy
+            if policy is self._looked_at or not policy.organisations:
+                return False
+            answers, owed = self._answers, await self._owed(policy)
+            written = await self._write(owed)
+            more = await self._tell(policy, owed)
+            # Whoever answers meanwhile makes what was worked out untrue.
+            if written and not more and answers == self._answers:
+                self._looked_at = policy
+            return more
 
-    async def _owing(self, policy: Policy) -> list[Membership]:
-        first = await self._store.recall_all(AT_FIRST)
-        for organisation in policy.organisations.values():
-            if (key := f"{AT_FIRST}{organisation.identifier}") not in first:
-                first[key] = organisation.terms.version if organisation.terms else ""
-                await self._store.remember(key, first[key])
-        changed = {
-            organisation.identifier: organisation.terms.version
-            for organisation in policy.organisations.values()
-            if organisation.terms and organisation.terms.version != first[f"{AT_FIRST}{organisation.identifier}"]
-        }
-        if not changed:
-            return []
-        accepted, now = await self._store.recall_all(ACCEPTED), self._clock()
-        return [
+    async def _owed(self, policy: Policy) -> Owed:
+        now = self._clock()
+        people = [member for member in policy.people.values() if present(member, now)]
+        theirs = await self._unaccepted(people, await self._at_first(policy, people), policy)
+        ours = await self._unaccepted_of_platform(people)
+        whose = Unread(self._platform.whose, self._platform.link) if self._platform else Unread("", "")
+        return Owed(theirs, ours, whose) if ours else Owed(theirs)
+
+    async def _unaccepted(
+        self, people: Sequence[Membership], first: Mapping[str, Any], policy: Policy
+    ) -> frozenset[PersonId]:
+        """Who has not accepted the terms of their organisation, and was not there before the bridge."""
+        versions = {name: one.terms.version for name, one in policy.organisations.items() if one.terms}
+        early = {name: frozenset(one["people"]) for name, one in first.items() if one["version"] == versions.get(name)}
+        asked = [
             member
-            for member in policy.people.values()
-            if (version := changed.get(member.organisation)) is not None
-            and present(member, now)
-            and accepted.get(f"{ACCEPTED}{member.id}") != version
+            for member in people
+            if member.organisation in versions and member.id not in early.get(member.organisation, ())
         ]
+        accepted = await self._store.recall_all(ACCEPTED) if asked else {}
+        return frozenset(
+            member.id for member in asked if accepted.get(f"{ACCEPTED}{member.id}") != versions[member.organisation]
+        )
 
-    async def accept(self, memberships: Sequence[Membership]) -> list[Membership]:
-        """Have the terms in force accepted for these memberships; those for which they were owed."""
-        policy = self._source.policy
-        ours = {member.id for member in memberships}
-        owing = [member for member in await self._owing(policy) if member.id in ours]
-        for member in owing:
-            terms = policy.organisations[member.organisation].terms
-            assert terms is not None  # noqa: S101 - they are owed
-            await self._store.remember(f"{ACCEPTED}{member.id}", terms.version)
-            details = {"person": member.id, "terms": terms.version}
-            await self._store.audit(member.matrix or member.id, "terms accepted", details, time=self._clock())
-        self.changed()
+    async def _unaccepted_of_platform(self, people: Sequence[Membership]) -> frozenset[PersonId]:
+        if self._platform is None:
+            return frozenset()
+        accepted = await self._store.recall_all(PLATFORM_ACCEPTED)
+        return frozenset(
+            member.id
+            for member in people
+            if member.matrix is not None
+            and accepted.get(f"{PLATFORM_ACCEPTED}{member.matrix}") != self._platform.version
+        )
+
+    async def _at_first(self, policy: Policy, people: Sequence[Membership]) -> dict[str, Any]:
+        """The version and the people of each organisation when it was first met, by its identifier."""
+        kept = await self._store.recall_all(AT_FIRST)
+        first: dict[str, Any] = {}
+        for name, organisation in policy.organisations.items():
+            known = kept.get(f"{AT_FIRST}{name}")
+            if not isinstance(known, dict):
+                # A bridge before this one kept the version alone.
+                version = known if isinstance(known, str) else organisation.terms.version if organisation.terms else ""
+                known = {"version": version, "people": [one.id for one in people if one.organisation == name]}
+                await self._store.remember(f"{AT_FIRST}{name}", known)
+            first[name] = known
+        return first
+
+    async def accept(self, user: UserId, memberships: Sequence[Membership]) -> str:
+        """Have everything accepted that waits for this account; the answer to it."""
+        async with self._turn:
+            policy = self._source.policy
+            owed = await self._owed(policy)
+            waiting = list(self._waiting(policy, owed, memberships))
+            if not waiting:
+                return "There are no new terms that wait for you."
+            if await self._changed_since_told(user, waiting):
+                unread = [Unread(terms.whose, terms.link) for _, terms in waiting]
+                await self._store.remember(f"{TOLD}{user}", _told(user, waiting))
+                return f"Meanwhile they have changed once more. {notice(list(dict.fromkeys(unread)))}"
+            for member, terms in waiting:
+                await self.keep(member.id, user, [terms])
+                details = {"person": member.id, "of": terms.whose, "terms": terms.version}
+                await self._store.audit(user, "terms accepted", details, time=self._clock())
         await self.work()
-        return owing
+        names = dict.fromkeys(terms.whose for _, terms in waiting)
+        return f"You have accepted the terms of {' and '.join(names)}. Thank you."
 
-    async def _write(self, owing: frozenset[str]) -> None:
-        """No file where nobody owes anything."""
-        if owing == self._written:
-            return
+    async def _changed_since_told(self, user: UserId, waiting: Sequence[tuple[Membership, Terms]]) -> bool:
+        """Whoever was told of a version, did not accept it, and is not told of the next one yet means the one before.
+
+        Whoever was told of none has followed the link in a refusal, which is that of the version in force.
+        """
+        told = await self._store.recall(f"{TOLD}{user}", {})
+        for member, terms in waiting:
+            key = terms.key(member.id, user)
+            before = told.get(key) if isinstance(told, dict) else None
+            if before not in (None, terms.version, await self._store.recall(key)):
+                return True
+        return False
+
+    def _waiting(
+        self, policy: Policy, owed: Owed, memberships: Sequence[Membership]
+    ) -> Iterator[tuple[Membership, Terms]]:
+        """What these memberships of one account have yet to accept; the platform's once."""
+        ours = [member for member in memberships if member.id in owed.platform]
+        if ours and self._platform is not None:
+            yield ours[0], self._platform
+        for member in memberships:
+            terms = _of(policy.organisations[member.organisation]) if member.id in owed.organisations else None
+            if terms is not None:
+                yield member, terms
+
+    async def _write(self, owed: Owed) -> bool:
+        """No file where nobody owes anything; whether it is as it should be."""
+        if owed == self._written:
+            return True
         try:
-            await asyncio.to_thread(_put, Path(owed_file(str(self._source.path))), owing)
+            await asyncio.to_thread(_put, Path(owed_file(str(self._source.path))), owed)
         except OSError as error:
             log.error("Who has to accept new terms cannot be written beside the policy: %s", error.strerror)
-            return
-        self._written = owing
+            return False
+        self._written = owed
+        return True
 
-    async def _tell(self, policy: Policy, owing: Iterable[Membership]) -> bool:
-        """Once for every version."""
-        if self._told is None:
-            self._told = set(await self._store.recall_all(TOLD))
-        waiting = []
-        for member in owing:
-            terms = policy.organisations[member.organisation].terms
-            key = f"{TOLD}{member.id} {terms.version if terms else ''}"
-            if member.matrix is not None and key not in self._told:
-                waiting.append((member, key))
-        for member, key in waiting[:EACH_TURN]:
-            assert member.matrix is not None  # noqa: S101 - asked above
-            text = refusal_text(policy.organisations[member.organisation])
-            await self._direct.tell(member.matrix, text, about=key)
-            await self._store.remember(key, True)
-            self._told.add(key)
-        return len(waiting) > EACH_TURN
+    async def _tell(self, policy: Policy, owed: Owed) -> bool:
+        """Once for every version, and at most a few a turn; whether there are more."""
+        if not owed:
+            return False
+        told, now, left = await self._store.recall_all(TOLD), self._clock(), EACH_TURN
+        for user, memberships in policy.accounts.items():
+            active = [member for member in memberships if member.id in owed and status(member, now) == "active"]
+            waiting = list(self._waiting(policy, owed, active))
+            said = told.get(f"{TOLD}{user}")
+            if not waiting or (isinstance(said, dict) and _told(user, waiting).items() <= said.items()):
+                continue
+            if not left:
+                return True
+            left -= 1
+            await self._tell_one(user, waiting)
+        return False
+
+    async def _tell_one(self, user: UserId, waiting: Sequence[tuple[Membership, Terms]]) -> None:
+        text = notice([Unread(terms.whose, terms.link) for _, terms in waiting])
+        what = _told(user, waiting)
+        await self._direct.tell(user, text, about=f"{TOLD}{user} {sorted(what.items())}")
+        await self._store.remember(f"{TOLD}{user}", what)
 
 
-def _put(file: Path, owing: frozenset[str]) -> None:
-    if not owing:
+def _told(user: UserId, waiting: Sequence[tuple[Membership, Terms]]) -> dict[str, str]:
+    return {terms.key(member.id, user): terms.version for member, terms in waiting}
+
+
+def _put(file: Path, owed: Owed) -> None:
+    if not owed:
         file.unlink(missing_ok=True)
         return
     draft = file.with_name(f"{file.name}.{os.getpid()}")
-    draft.write_text(json.dumps(sorted(owing)), encoding="utf-8")
+    draft.write_text(owed_text(owed), encoding="utf-8")
     draft.chmod(0o644)
     draft.replace(file)

@@ -10,6 +10,8 @@ import re
 import time
 from collections.abc import Callable, Iterator
 
+from bridge.arrival.ledger import Ledger
+from bridge.arrival.phone import phone_of
 from bridge.direct import Direct
 from bridge.homeserver import Refused
 from bridge.perform import Performer
@@ -42,12 +44,14 @@ class Welcomes:
         store: Store,
         direct: Direct,
         performer: Performer,
+        ledger: Ledger,
         clock: Callable[[], Moment] = time.time,
     ) -> None:
         self._source = source
         self._store = store
         self._direct = direct
         self._performer = performer
+        self._ledger = ledger
         self._clock = clock
         self._met: set[str] = set()
         self._loaded = False
@@ -100,8 +104,10 @@ class Welcomes:
         await self._performer.say_in(room, greeting(organisation, member), about=f"welcome {member.id}")
 
     async def _announce(self, policy: Policy, member: Membership, now: Moment) -> None:
-        """Once to every account of the staff on whose contact list the newcomer is (INV-4)."""
+        """Once to every account of the staff on whose contact list the newcomer is (INV-4), with the phone number."""
         text = f"{with_title(member)} has joined {policy.organisations[member.organisation].name}: you can chat now."
+        if number := phone_of(member, self._ledger.get(member.id)):
+            text += f" Phone: {number}."
         for one in staff_who_see(policy, member, now):
             if one.matrix is not None:
                 await self._direct.tell(one.matrix, text, about=f"joined {member.id}")

@@ -10,9 +10,11 @@ import pytest
 
 from bridge.arrival.acceptance import Acceptance, Form, Problem
 from bridge.arrival.accounts import Accounts
+from bridge.arrival.consent import Consent
 from bridge.arrival.invitation import Invitation, token_hash
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.policy_rows import PolicyRows
+from bridge.arrival.terms import TermsKept
 from bridge.direct import Direct
 from bridge.perform import Performer
 from bridge.policy_file import PolicySource
@@ -81,6 +83,7 @@ async def test_the_password_of_an_account_is_that_of_whoever_chose_its_name_firs
         source=source,
         store=store,
         ledger=ledger,
+        terms=TermsKept(source=source, store=store, direct=cast(Direct, None)),
         rows=PolicyRows(PolicyWriter(file)),
         accounts=cast(Accounts, homeserver),
         direct=cast(Direct, None),
@@ -91,7 +94,7 @@ async def test_the_password_of_an_account_is_that_of_whoever_chose_its_name_firs
     )
     outcomes = await asyncio.gather(
         *(
-            acceptance.accept(name, Form("coveted", f"{name} secret 1", f"{name} secret 1", True))
+            acceptance.accept(name, Form("coveted", f"{name} secret 1", f"{name} secret 1", Consent({})))
             for name in ("early", "tardy")
         ),
         return_exceptions=True,
@@ -102,4 +105,4 @@ async def test_the_password_of_an_account_is_that_of_whoever_chose_its_name_firs
     assert outcomes[1].args == ("username_taken",)
     assert homeserver.passwords == {"@coveted:qwil.test": ["early secret 1"]}
     with pytest.raises(Problem, match="username_taken"):
-        await acceptance.accept("tardy", Form("coveted", "tardy secret 1", "tardy secret 1", True))
+        await acceptance.accept("tardy", Form("coveted", "tardy secret 1", "tardy secret 1", Consent({})))

@@ -86,7 +86,7 @@ async def get(web: aiohttp.ClientSession, link: str) -> tuple[int, str]:
 
 
 def choice(username: str, **more: str) -> dict[str, str]:
-    return {"do": "accept", "username": username, "password": SECRET, "again": SECRET, "terms": "yes", **more}
+    return {"do": "accept", "username": username, "password": SECRET, "again": SECRET, "terms": "1", **more}
 
 
 async def said_by_bot(client: Client) -> list[str]:
@@ -216,9 +216,9 @@ async def test_an_existing_account_is_proven_with_a_code_in_the_client(
     assert code
     assert not [text for text in await said_by_bot(reed) if "code" in text]
     wrong = f"{(int(code[0]) + 1) % 10**8:08d}"
-    status, page = await post(web, link, do="confirm", code=wrong, terms="yes")
+    status, page = await post(web, link, do="confirm", code=wrong, terms="1")
     assert (status, "This is not the code" in page) == (400, True)
-    status, page = await post(web, link, do="confirm", code=f"{code[0][:4]} {code[0][4:]}", terms="yes")
+    status, page = await post(web, link, do="confirm", code=f"{code[0][:4]} {code[0][4:]}", terms="1")
     assert (status, "You are in" in page) == (200, True)
     policy = parse(school.settings.policy.read_bytes(), lambda _: b"", name="policy.yaml")
     assert policy.people["hillside/ode2"].matrix == "@ode:qwil.test"  # type: ignore[union-attr,index]
@@ -239,7 +239,7 @@ async def test_an_account_that_belongs_to_no_organisation_can_be_proven_too(
     texts = await eventually(lambda: said_by_bot(client), lambda texts: any("is the code" in text for text in texts))
     code = re.search(r"\d{8}", texts[-1])
     assert code
-    status, page = await post(web, link, do="confirm", code=code[0], terms="yes")
+    status, page = await post(web, link, do="confirm", code=code[0], terms="1")
     assert status == 200
 
 
@@ -378,10 +378,6 @@ async def test_while_the_policy_cannot_be_written_nothing_is_half_made_and_the_s
     status, page = await post(web, link, **choice("half.way"))
 
     assert (status, "could not be done just now" in page) == (400, True)
-    login = await school.homeserver.login("@half.way:qwil.test", SECRET)
-    outside = Client(school.homeserver, login, web)
-    with pytest.raises(RefusedError):
-        await outside.create_room("@okafor:qwil.test")
     school.edit(good)
     other = "another long secret"
     await eventually(
@@ -389,6 +385,32 @@ async def test_while_the_policy_cannot_be_written_nothing_is_half_made_and_the_s
     )
     await school.homeserver.login("@half.way:qwil.test", other)
     assert 'matrix: "@half.way:qwil.test"' in school.settings.policy.read_text()
+
+
+async def test_an_account_that_was_half_made_can_do_nothing_and_keeps_its_password_once_somebody_has_logged_in(
+    school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession
+) -> None:
+    good = with_people(invited("begun"), books="begun")
+    school.edit(good)
+    link = link_in(await mail_to(mailbox, "begun@home.example"))
+    school.edit(good.replace("organisations:", "organisatoins:"))
+    assert (await post(web, link, **choice("half.begun")))[0] == 400
+    outside = Client(school.homeserver, await school.homeserver.login("@half.begun:qwil.test", SECRET), web)
+    with pytest.raises(RefusedError):
+        await outside.create_room("@okafor:qwil.test")
+    school.edit(good)
+
+    other = "another long secret"
+    status, page = await post(web, link, **choice("half.begun", password=other, again=other))
+
+    assert (status, "This account is there already. Prove below that it is yours." in page) == (400, True)
+    with pytest.raises(AnswerError):
+        await school.homeserver.login("@half.begun:qwil.test", other)
+    assert (await post(web, link, do="prove", matrix="@half.begun:qwil.test"))[0] == 200
+    texts = await eventually(lambda: said_by_bot(outside), lambda texts: any("is the code" in one for one in texts))
+    code = re.search(r"\d{8}", texts[-1])
+    assert code
+    assert (await post(web, link, do="confirm", code=code[0], terms="1"))[0] == 200
 
 
 async def test_nobody_else_gets_the_account_that_was_half_made(
@@ -480,5 +502,5 @@ async def test_where_people_log_in_by_single_sign_on_the_page_asks_for_no_passwo
         texts = await eventually(lambda: said_by_bot(client), lambda texts: any("is the code" in one for one in texts))
         code = re.search(r"\d{8}", texts[-1])
         assert code
-        status, page = await post(web, link, do="confirm", code=code[0], terms="yes")
+        status, page = await post(web, link, do="confirm", code=code[0], terms="1")
         assert (status, "single sign-on. Your account is" in page) == (200, True)

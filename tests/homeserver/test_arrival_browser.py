@@ -40,7 +40,7 @@ def policy(language: str = "en") -> str:
         hillside=[*two_schools.HILLSIDE, *rows],
         year_1=", ".join(["head, okafor, chan, diaz", *NAMES]),
         more=SETTINGS.format(language=language),
-    )
+    ).replace("mobile: optional", "mobile: asked", 1)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,11 @@ async def school(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> 
     more = (
         f"mail: {{server: 'smtp://127.0.0.1:{mailbox.port}', per_minute: 100000}}\n"
         f"web: {{address: 'http://127.0.0.1:{port}', port: {port}, homeserver: 'https://matrix.hillside.example'}}\n"
+        "terms: {name: Oakfield Chat, version: p1, file: platform.txt}\n"
     )
-    people = ["head", "okafor", "chan", "diaz"]
-    async with bridged(tmp_path_factory.mktemp("browser"), policy(), people, more=more) as running:
+    people, folder = ["head", "okafor", "chan", "diaz"], tmp_path_factory.mktemp("browser")
+    (folder / "platform.txt").write_text("Be kind.\n\nEverything is on record.")
+    async with bridged(folder, policy(), people, more=more) as running:
         yield running
 
 
@@ -95,6 +97,13 @@ async def test_somebody_accepts_with_a_mouse(school: Bridged, mailbox: Mailbox, 
     await page.get_by_label("Username").fill("tilda.oneill")
     await page.get_by_label("Password", exact=True).fill(SECRET)
     await page.get_by_label("The same password again").fill(SECRET)
+    await page.get_by_label("Phone number").fill("+44 7700 900010")
+    async with page.expect_popup() as read:
+        await page.get_by_role("link", name="Read the terms of Oakfield Chat (opens in a new tab)").click()
+    opened = await read.value
+    assert await opened.get_by_role("heading", level=1).inner_text() == "Terms of Oakfield Chat"
+    assert "Everything is on record." in await opened.locator("main").inner_text()
+    await page.get_by_label("I accept the terms of Oakfield Chat").check()
     await page.get_by_label("I accept the terms of Hillside Primary").check()
     await page.get_by_role("button", name="Accept the invitation").click()
 
@@ -117,7 +126,14 @@ async def test_the_whole_form_works_with_the_keyboard_alone(
         await keys.press("Tab")
         await keys.type(SECRET)
     await keys.press("Tab")
-    await keys.press("Space")
+    await keys.type("+44 7700 900011")
+    for terms in ("platform", "terms"):
+        await keys.press("Tab")
+        await keys.press("Space")
+        # Past the link to what was just accepted.
+        assert await page.evaluate("document.activeElement.name") == terms
+        await keys.press("Tab")
+    await keys.press("Tab")
     await keys.press("Enter")
 
     await page.wait_for_selector("h1:has-text('You are in')")
@@ -128,14 +144,20 @@ async def test_mistakes_are_announced_with_links_to_their_fields(school: Bridged
     await page.get_by_label("Username").fill("bea")
     await page.get_by_label("Password", exact=True).fill(SECRET)
     await page.get_by_label("The same password again").fill("another secret")
-    await page.get_by_label("I accept the terms").check()
+    await page.get_by_label("Phone number").fill("07700 900010")
+    for whose in ("Oakfield Chat", "Hillside Primary"):
+        await page.get_by_label(f"I accept the terms of {whose}").check()
     await page.get_by_role("button", name="Accept the invitation").click()
 
     alert = page.get_by_role("alert")
     assert await alert.get_by_role("link").all_inner_texts() == [
         "A username has at least 6 characters.",
         "The two passwords are not the same.",
+        "A phone number begins with + and the country code, like +44 7700 900010.",
     ]
+    await alert.get_by_role("link").last.click()
+    assert await page.get_by_label("Phone number").evaluate("field => field === document.activeElement")
+    assert await page.title() == "Please look at this again: Invitation from Hillside Primary"
     username = page.get_by_label("Username")
     assert await username.get_attribute("aria-invalid") == "true"
     assert await username.input_value() == "bea"

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from policy.judge import Passes, Refused, judge
-from policy.model import Policy, UserId
+from policy.model import PersonId, Policy, UserId
 from policy.parse import parse
 from policy.room import Attempt, Member, Room
-from policy.terms import owed_file, owed_objection, owing, refusal_text
+from policy.terms import Owed, Unread, notice, owed_file, owed_objection, owed_text, owing, unread
 from policy.terms_file import OwedFile
 
 CHAN = UserId("@chan:qwil.test")
+HEAD = PersonId("hillside/head")
 BOT = UserId("@qwil:qwil.test")
 POLICY = """\
 organisations:
@@ -53,7 +54,7 @@ def test_whoever_owes_an_answer_is_refused_with_the_link_and_nobody_else_is(poli
 
 
 def test_the_notice_says_where_to_read_and_what_to_write(policy: Policy) -> None:
-    text = refusal_text(policy.organisations["hillside"])
+    text = notice([unread(policy.organisations["hillside"])])
 
     assert text == (
         "Hillside Primary has new terms. Read them: https://hillside.example/terms Then write “accept” to me, in our "
@@ -61,7 +62,42 @@ def test_the_notice_says_where_to_read_and_what_to_write(policy: Policy) -> None
     )
 
 
-@pytest.mark.parametrize("text", [b"{}", b"[1]", b"[", b"\xff", b'"hillside/chan"'])
+def test_whoever_owes_both_sets_is_told_of_both_and_who_owes_the_platforms_alone_of_that(policy: Policy) -> None:
+    oakfield = Unread("Oakfield Chat", "https://oakfield.example/terms")
+    owed = Owed(frozenset({PersonId("hillside/chan")}), frozenset({PersonId("hillside/chan"), HEAD}), oakfield)
+
+    objections = [owed_objection(policy, owed, "hillside", user, 0.0) for user in (CHAN, UserId("@head:qwil.test"))]
+
+    assert [one.text for one in objections if one] == [
+        "Oakfield Chat and Hillside Primary have new terms. Read them at https://oakfield.example/terms and at "
+        "https://hillside.example/terms and write “accept” in your chat with the bot first.",
+        "Oakfield Chat has new terms. Read them at https://oakfield.example/terms and write “accept” in your chat with "
+        "the bot first.",
+    ]
+    assert notice([Unread("Oakfield Chat", ""), Unread("Hillside", "")]) == (
+        "Oakfield Chat and Hillside have new terms. Write “accept” to me, in our direct chat, to go on."
+    )
+
+
+def test_what_is_written_of_who_owes_an_answer_is_read_again() -> None:
+    chan = frozenset({PersonId("hillside/chan")})
+    every = [
+        Owed(),
+        Owed(chan),
+        Owed(frozenset(), chan, Unread("Oakfield Chat", "")),
+        Owed(chan, chan | {HEAD}, Unread("Oakfield “Chat”", "https://oakfield.example/terms")),
+    ]
+
+    assert [owing(owed_text(owed).encode()) for owed in every] == every
+    assert [bool(owed) for owed in every] == [False, True, True, True]
+    assert [HEAD in owed for owed in every] == [False, False, False, True]
+
+
+NO_FILES = [b"{}", b"[1]", b"[", b"\xff", b'"hillside/chan"', b'{"organisations": [], "platform": 1}',
+            b'{"organisations": [], "platform": [], "platform_name": 1}']  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_FILES)
 def test_a_file_that_is_no_list_is_no_answer(text: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - JSON's own and ours alike
         owing(text)
@@ -72,17 +108,17 @@ def test_the_file_is_followed_and_one_that_cannot_be_read_changes_nothing(tmp_pa
     file = Path(owed_file(str(policy)))
     owed = OwedFile(policy)
     owed.load()
-    assert owed.people == frozenset()
+    assert owed.people == Owed()
 
     file.write_text('["hillside/chan"]')
     owed.load()
-    assert owed.people == {"hillside/chan"}
+    assert owed.people == Owed(frozenset({PersonId("hillside/chan")}))
     file.write_text("half of it [")
     owed.load()
-    assert owed.people == {"hillside/chan"}
+    assert owed.people == Owed(frozenset({PersonId("hillside/chan")}))
     file.unlink()
     owed.load()
-    assert owed.people == frozenset()
+    assert owed.people == Owed()
 
 
 def direct_chat(user: UserId, membership: str) -> Room:
