@@ -126,10 +126,14 @@ def plan(
     steps = [words.step(action, held) for action in actions if not isinstance(action, Wait)]
     full = tuple(action for action in actions if isinstance(action, Wait))
     places = [words.step(action, held).text for action in full]
-    order = list(SECTIONS)
-    ordered = sorted(steps, key=lambda step: (order.index(step.section), not step.waits))
+    ordered = sorted(steps, key=_place)
     stays = tuple(room for room in before if isinstance(room, Stays))
     return Plan(tuple(ordered), full, (*places, *_crowded(policy, seen, now)), stays)
+
+
+def _place(step: Step) -> tuple[int, bool, bool]:
+    """Power is given up before anybody goes: nobody else can take it, and it keeps the bot from removing them."""
+    return list(SECTIONS).index(step.section), not isinstance(step.action, StepDown), not step.waits
 
 
 def held_seats(actions: Iterable[Action], wait_above: int, waited: Collection[Seat] = frozenset()) -> frozenset[Seat]:
@@ -305,7 +309,7 @@ _SAID: Mapping[type[Action], tuple[Section, Callable[[_Words, Any], str]]] = {
     SetChat: ("chats", _kind),
     ShowKind: ("chats", lambda w, a: f"{w.chat(a.room)} shows the picture of its kind, {a.kind} (CHAT-9)"),
     SetPower: ("chats", lambda w, a: f"the rights in {w.chat(a.room)} are set: its staff may remove people (PART-7)"),
-    StepDown: ("chats", lambda w, a: f"{w.who(a.user, a.room)} gives up the power to change {w.chat(a.room)}"),
+    StepDown: ("removals", lambda w, a: f"{w.who(a.user, a.room)} gives up the power to change {w.chat(a.room)}"),
     TakeOver: ("chats", _taken),
     MakeSpace: ("spaces", _made),
     NameSpace: ("spaces", lambda w, a: f"{w.space(a.room)} is called “{a.name}”"),

@@ -51,6 +51,7 @@ def chat_actions(policy: Policy, seen: Observation, room: Room, now: Moment, set
     """What one chat needs; a draft is its creator's own and needs nothing but its power levels."""
     if room.home not in policy.organisations or room.members.get(seen.bot, Member("leave")).presence != "join":
         return
+    yield from _steps_down(seen, room)
     inside = {user: stands_for(policy, room.home, user, now) for user in room.inside(seen.bot)}
     if room.draft:
         yield from _power(seen, room, inside)
@@ -115,16 +116,18 @@ def _kind(policy: Policy, seen: Observation, room: Room, inside: Inside, now: Mo
         yield ShowKind(room.id, kind)
 
 
-def _power(seen: Observation, room: Room, staying: Inside) -> Iterator[StepDown | SetPower]:
+def _power(seen: Observation, room: Room, staying: Inside) -> Iterator[SetPower]:
     staff = [user for user, member in staying.items() if member is not None and member.role == "staff"]
     levels = power_levels(seen.bot, staff)
     if room.power_levels != levels:
-        yield from _steps_down(seen, room)
         yield SetPower(room.id, levels)
 
 
 def _steps_down(seen: Observation, room: Room) -> Iterator[StepDown]:
-    """Whoever has the bot's power, or more, is lowered by nobody else (Matrix specification, authorization rules)."""
+    """Whoever has the bot's power, or more, is lowered by nobody else (Matrix specification, authorization rules).
+
+    Before anybody goes: who is out of the room cannot do it any more.
+    """
     users: Any = room.power_levels.get("users")
     remaining = dict(users) if isinstance(users, dict) else {}
     for user, level in list(remaining.items()):

@@ -104,7 +104,7 @@ def _powers(before: RoomBefore, members: tuple[UserId, ...], bot: UserId) -> Ite
     elif any(level is not None and level > BOT_POWER for level in stated) or _level(levels, None) >= BOT_POWER:
         yield f"its power levels go beyond {BOT_POWER}, which is all that anybody could give the bot"
     elif kept := [user for user in users if user not in (*members, bot) and _level(levels, user) >= BOT_POWER]:
-        yield f"{_some(kept)} {_be(kept)} no longer in it and would keep the power of an administrator"
+        yield f"{_some(kept)} {_be(kept)} not in it and would keep the power of an administrator"
     elif _giver(before, members, bot) is None:
         yield "nobody in it has the power to hand it over"
 

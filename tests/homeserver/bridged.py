@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -118,10 +118,11 @@ async def bridged(
     *,
     module: bool = True,
     more: str = "",
+    first: Callable[[Callable[[str], Awaitable[Client]]], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Bridged]:
     """A homeserver with these accounts, the module with that policy, and the bridge on that database.
 
-    `more` is further configuration of the bridge.
+    `more` is further configuration of the bridge; `first` happens on the homeserver before it has module and bridge.
     """
     homeserver_port, port = free_port(), free_port()
     tokens = registration.fresh_tokens()
@@ -138,6 +139,8 @@ async def bridged(
     settings = config.load(file)
     (folder / "registration.yaml").write_text(registration.registration_text(settings, tokens))
     settings.policy.write_text(policy)
+    if first is not None:
+        await _before_us(folder, homeserver_port, people, first)
     enforcing = {"policy": str(settings.policy), "bot": BOT} if module else None
     async with (
         aiohttp.ClientSession() as http,
@@ -149,7 +152,8 @@ async def bridged(
             app_services=[folder / "registration.yaml"],
         ) as homeserver,
     ):
-        await asyncio.gather(*(homeserver.register(user, PASSWORD) for user in people))
+        if first is None:
+            await asyncio.gather(*(homeserver.register(user, PASSWORD) for user in people))
         await _make_administrator(homeserver, settings, http)
         both = Bridged(homeserver, settings, http)
         await both.start()
@@ -157,6 +161,22 @@ async def bridged(
             yield both
         finally:
             await both.stop()
+
+
+async def _before_us(
+    folder: Path, port: int, people: list[str], first: Callable[[Callable[[str], Awaitable[Client]]], Awaitable[None]]
+) -> None:
+    """The same homeserver as it was before anything of ours was installed."""
+    async with (
+        aiohttp.ClientSession() as http,
+        Homeserver(folder / "homeserver", server_name=SERVER_NAME, port=port) as homeserver,
+    ):
+        await asyncio.gather(*(homeserver.register(user, PASSWORD) for user in people))
+
+        async def client(user: str) -> Client:
+            return Client(homeserver, await homeserver.login(user, PASSWORD), http)
+
+        await first(client)
 
 
 async def _make_administrator(homeserver: Homeserver, settings: Config, http: aiohttp.ClientSession) -> None:

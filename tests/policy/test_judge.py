@@ -226,6 +226,56 @@ def test_the_bot_gives_power_to_staff_of_the_chat_alone_and_in_other_rooms_to_no
         assert rules(policy, space, Attempt("m.room.power_levels", BOT, {"users": users}, "")) == ("PART-7",)
 
 
+POWERS = {"users": {TOM: 100, ANN: 100}, "users_default": 0, "ban": 50}
+
+
+def powers(sender: UserId, users: Mapping[str, Any], **more: Any) -> Attempt:
+    return Attempt("m.room.power_levels", sender, {**POWERS, "users": users, **more}, "")
+
+
+def test_a_room_from_before_is_handed_to_the_bot_by_its_administrators_and_power_given_up(policy: Policy) -> None:
+    old = Room(TOM, BOT, joined(TOM, ANN), levels=POWERS)
+
+    for passing in (
+        member(TOM, BOT, "invite"),
+        powers(TOM, {**POWERS["users"], BOT: 100}),
+        powers(TOM, {ANN: 100, BOT: 100}),
+        powers(ANN, {TOM: 100}),
+        powers(ANN, {TOM: 100, ANN: 50}),
+    ):
+        assert verdict(policy, old, passing) == Passes()
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        powers(TOM, {**POWERS["users"], BOT: 50}),
+        powers(TOM, {**POWERS["users"], PAT: 50}),
+        powers(TOM, {TOM: 100}),
+        powers(TOM, {TOM: 101, ANN: 100}),
+        powers(TOM, {ANN: 100}, ban=0),
+        powers(TOM, POWERS["users"]),
+        powers(PAT, {TOM: 100}),
+        Attempt("m.room.power_levels", TOM, {"users": "nobody"}, ""),
+    ],
+)
+def test_no_other_change_of_power_passes_in_a_room_from_before(policy: Policy, attempt: Attempt) -> None:
+    refusal = verdict(policy, Room(TOM, BOT, joined(TOM, ANN), levels=POWERS), attempt)
+
+    assert isinstance(refusal, Refused)
+    assert refusal.rules == ("PART-7",)
+
+
+def test_in_a_chat_people_may_lower_themselves_and_nothing_else(policy: Policy) -> None:
+    begun = replace(chat(TOM, ANN), levels={**POWERS, "users": {**POWERS["users"], BOT: 100}})
+
+    assert verdict(policy, begun, powers(TOM, {ANN: 100, BOT: 100})) == Passes()
+    assert isinstance(verdict(policy, begun, powers(TOM, {TOM: 100, ANN: 100})), Refused)
+    assert isinstance(
+        verdict(policy, replace(begun, levels=POWERS), powers(TOM, {TOM: 100, ANN: 100, BOT: 100})), Refused
+    )
+
+
 def test_with_ignore_an_account_of_no_organisation_is_free_outside_our_rooms_alone(policy: Policy) -> None:
     theirs = Room(NOBODY, BOT, joined(NOBODY))
     public = Attempt("m.room.join_rules", NOBODY, {"join_rule": "public"}, "")
