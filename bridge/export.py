@@ -124,7 +124,7 @@ class ExportMaker:
             account = _account(order, policy, room, self._bot, self._config.exports.handling, notes)
             people = _people(policy, room, self._bot, order.asked)
             await self._in_a_thread(account, events, people, place, out, order.rsmf, progress)
-        return await asyncio.to_thread(_read_made, out, _taking_part(policy, room, self._bot, order.asked))
+        return await asyncio.to_thread(_read_made, out, taking_part(policy, room, self._bot, order.asked))
 
     async def forget(self, order: Order) -> None:
         """Nothing of it is kept here any longer."""
@@ -203,8 +203,8 @@ def _kept(order: Order, path: Path) -> Order:
 
 def _account(order: Order, policy: Policy, room: Room, bot: UserId, handling: str, notes: tuple[str, ...]) -> Account:
     chat = as_chat(policy, room, bot, order.asked)
-    taking_part = _taking_part(policy, room, bot, order.asked)
-    names = [policy.organisations[one].name if one in policy.organisations else one for one in taking_part]
+    taking = taking_part(policy, room, bot, order.asked)
+    names = [policy.organisations[one].name if one in policy.organisations else one for one in taking]
     home = policy.organisations.get(room.home)
     kind = current_kind(policy, chat) if chat is not None else str(room.chat.get("kind", ""))
     return Account(
@@ -252,14 +252,14 @@ def person_in(policy: Policy, home: str, user: UserId, now: Moment) -> Person | 
     )
 
 
-def _taking_part(policy: Policy, room: Room, bot: UserId, now: Moment) -> tuple[str, ...]:
+def taking_part(policy: Policy, room: Room, bot: UserId, now: Moment) -> tuple[str, ...]:
     """The organisations that take or took part, the chat's own first."""
     chat = as_chat(policy, room, bot, now)
     found = organisations(policy, chat) if chat is not None else {room.home}
     return tuple(sorted(found, key=lambda one: (one != room.home, one)))
 
 
-def _read_made(out: Path, taking_part: tuple[str, ...]) -> Made:
+def _read_made(out: Path, taking: tuple[str, ...]) -> Made:
     content = (out / bundle.MANIFEST).read_bytes()
     manifest = json.loads(content)
     return Made(
@@ -267,7 +267,7 @@ def _read_made(out: Path, taking_part: tuple[str, ...]) -> Made:
         manifest["chat"]["title"],
         manifest["chat"]["entries"],
         tuple(manifest["missing"]),
-        taking_part,
+        taking,
         hashlib.sha256(content).hexdigest(),
     )
 

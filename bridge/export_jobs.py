@@ -1,7 +1,8 @@
 """Exports that people asked the bot for: jobs on record, each done to its end whatever is killed in between.
 
 One is made at a time. Whoever asked sees in one message how far it is, and gets the files in the direct chat; they go
-nowhere else. Every export is in the audit before anybody has a file of it.
+nowhere else. Every export is in the audit before anybody has a file of it. Whether they may have it is judged when they
+ask, again when it is begun, and again before every file.
 """
 
 from __future__ import annotations
@@ -20,18 +21,24 @@ from mautrix.api import Method, PathBuilder
 
 from bridge.attachments import Attachments
 from bridge.bulletin import Bulletins
-from bridge.export import ExportMaker, Made, Order, read_order
+from bridge.completion import complete
+from bridge.export import ExportMaker, Made, Order, read_order, taking_part
 from bridge.homeserver import Homeserver, Refused
 from bridge.observe import Observer
 from bridge.policy_file import PolicySource
 from bridge.retry import Unavailable, until_available
+from bridge.reviewing import still_allowed
 from bridge.store import Job, Store
 from bridge.transcript import bundle
+from policy.decision import Decision
 from policy.model import Moment, UserId
+from policy.observation import Room
+from policy.reach import status
 
 KIND = "export"
 NOTED = "export-noted:"
 SENT = "export-sent:"
+REFUSED = "export-refused:"
 
 TRIES = 3
 TRY_AGAIN_AFTER = 60.0
@@ -52,6 +59,14 @@ SHOWN = 10
 MIME = {".pdf": "application/pdf", ".zip": "application/zip"}
 
 log = logging.getLogger("qwil.export")
+
+
+class Withdrawn(Exception):
+    """Whoever asked for the export may not have it any more."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision.text)
+        self.rules = decision.rules
 
 
 class ExportJobs:
@@ -129,6 +144,8 @@ class ExportJobs:
             await self._do(order)
         except Unavailable:
             raise
+        except Withdrawn as withdrawn:
+            await self._refuse(order, withdrawn)
         except Exception as wrong:  # whatever goes wrong with one export, the next one is made
             log.exception("The export %s failed.", order.export_id)
             if job.attempts + 1 < TRIES:
@@ -139,24 +156,79 @@ class ExportJobs:
         await self._maker.forget(order)
         await self._store.finish_job(job, done=self._clock())
         await self._bulletins.close(order.key)
-        await self._store.forget(f"{NOTED}{order.key}")
-        await self._store.forget(f"{SENT}{order.key}")
+        for what in (NOTED, SENT, REFUSED):
+            await self._store.forget(f"{what}{order.key}")
 
     async def _do(self, order: Order) -> None:
-        room = self._observer.rooms[order.room]
+        room, notes = await self._judged(order)
         await self._say(order, f"The export of “{room.name}” is being made ({order.export_id}).")
         drawn: list[tuple[int, int]] = []
         showing = asyncio.create_task(self._show(order, room.name, drawn))
         try:
             made = await self._maker.make(
-                order, self._source.policy, room, progress=lambda done, total: drawn.append((done, total))
+                order,
+                self._source.policy,
+                room,
+                progress=lambda done, total: drawn.append((done, total)),
+                completed=notes,
             )
         finally:
             showing.cancel()
             await asyncio.gather(showing, return_exceptions=True)
+        await self._judged(order)
         await self._note(order, made)
         await self._send(order, made)
         await self._say(order, _report(order, made))
+
+    async def _judged(self, order: Order) -> tuple[Room, tuple[str, ...]]:
+        """The chat as it stands, and what cannot be had of it; raises `Withdrawn`.
+
+        What put somebody out may still be on its way to the bridge: the homeserver is asked for it first.
+        """
+        notes = await complete(self._store, self._homeserver, order.room)
+        for event in await self._store.whole_state(order.room):
+            self._observer.note(order.room, event.type, event.state_key or "", event.content, event.sender)
+        room = self._observer.room(order.room)
+        decision = await still_allowed(
+            self._store,
+            self._source.policy,
+            room,
+            self._observer.bot,
+            UserId(order.by),
+            reviewing=order.reviewing,
+            last_event=order.last_event,
+            now=self._clock(),
+        )
+        if room is None or not decision.allowed:
+            raise Withdrawn(decision)
+        return room, notes
+
+    async def _refuse(self, order: Order, withdrawn: Withdrawn) -> None:
+        """On record once, with what was handed over before; who is in no organisation any more is told nothing."""
+        sent = await self._store.recall(f"{SENT}{order.key}", [])
+        if not await self._store.recall(f"{REFUSED}{order.key}"):
+            refusal = self._refusal(order, withdrawn, sent)
+            await self._store.audit(order.by, f"{subject(order)} refused", refusal, time=self._clock())
+            await self._store.remember(f"{REFUSED}{order.key}", True)
+        now = self._clock()
+        if any(status(member, now) != "left" for member in self._source.policy.accounts.get(UserId(order.by), ())):
+            rest = "Its other files are" if sent else "It is"
+            await self._say(order, f"The export {order.export_id} is stopped. {withdrawn} {rest} not handed over.")
+
+    def _refusal(self, order: Order, withdrawn: Withdrawn, sent: list[str]) -> dict[str, object]:
+        room = self._observer.room(order.room)
+        policy, now = self._source.policy, self._clock()
+        concerned = taking_part(policy, room, self._observer.bot, now) if room is not None else ()
+        return {
+            "export": order.export_id,
+            "room": order.room,
+            "title": room.name if room is not None else "",
+            "organisation": ", ".join(concerned),
+            "because": list(withdrawn.rules),
+            "text": str(withdrawn),
+            "sent": sent,
+            "as": order.reviewing,
+        }
 
     async def _show(self, order: Order, title: str, drawn: list[tuple[int, int]]) -> None:
         while True:
@@ -184,6 +256,7 @@ class ExportJobs:
         for path in await asyncio.to_thread(_parcels, order, made, self._maker.place(order) / "parcels", limit):
             if path.name in sent:
                 continue
+            await self._judged(order)
             data = await asyncio.to_thread(path.read_bytes)
             await self._attachments.send(
                 UserId(order.by),

@@ -46,7 +46,7 @@ READ_EVERY = 10.0
 BREATH = 0.05
 """Seconds between two batches, in which others use the database."""
 
-ON_RECORD = ("export", "review find", "review export")
+ON_RECORD = ("export", "export refused", "review find", "review export", "review export refused")
 NOT_INSTALLED = "Exports are not installed with this bridge. Its operator adds them: pip install 'qwil[export]'."
 
 
@@ -136,8 +136,6 @@ class ExportWords:
         assert room is not None  # noqa: S101 - the table says in_chat
         wanted = _wanted(tokens(asked.rest), _zone(asked.policy, room.home), f"!{EXPORT_USAGE}")
         decision = may_export(asked.policy, room, self._observer.bot, asked.user, asked.now)
-        if decision is None:
-            raise Answer("You are in no organisation that takes part in this chat.")
         if not decision.allowed:
             raise Declined(decision)
         answered = await self._answered(asked, room)

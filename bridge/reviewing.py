@@ -8,11 +8,26 @@ from typing import NamedTuple
 from bridge.observe import PRESENCES
 from bridge.store import Store, StoredEvent
 from policy.decide import decide
-from policy.decision import Decision
+from policy.decision import Decision, Objection
 from policy.model import Membership, Moment, Policy, UserId
 from policy.observation import Room
 from policy.question import Chat, Export, Review
 from policy.rooms import chat_in_room, stood_for
+
+STRANGER = Decision(False, error="You are in no organisation that takes part in this chat.")
+FORMER = Decision(
+    False,
+    (Objection("EXP-1", "You are no longer in this chat. Reviewers export it with “review export ROOM”."),),
+)
+ALLOWED = Decision(True)
+NO_CHAT = Decision(False, error="This chat is not there any more.")
+NO_REVIEWER = Decision(
+    False, (Objection("REV-2", "You are no reviewer any more; a system administrator can make you one."),)
+)
+ENDED = Decision(
+    False,
+    (Objection("EXT-9", "Your organisation has left this chat since. Ask again for what you may read of it."),),
+)
 
 
 class Access(NamedTuple):
@@ -35,11 +50,15 @@ def as_chat(policy: Policy, room: Room, bot: UserId, now: Moment) -> Chat | None
     return chat_in_room(policy, room.chat, present, room.former(), now, creator=room.creator)
 
 
-def may_export(policy: Policy, room: Room, bot: UserId, user: UserId, now: Moment) -> Decision | None:
-    """The decision on a participant's export; none where the user stands for nobody in the chat."""
+def may_export(policy: Policy, room: Room, bot: UserId, user: UserId, now: Moment) -> Decision:
+    """The decision on a participant's export."""
     chat = as_chat(policy, room, bot, now)
     member = stood_for(policy, room.home, user, now)
-    return decide(policy, Export(member.id, chat), now) if chat is not None and member is not None else None
+    if chat is None or member is None:
+        return STRANGER
+    decision = decide(policy, Export(member.id, chat), now)
+    # The policy lets reviewers export from outside; what they may read has an end then, which is theirs to ask for.
+    return decision if not decision.allowed or user in room.inside(bot) else FORMER
 
 
 def may_review(
@@ -82,6 +101,35 @@ async def access_to(
         if best is None or best.last is None or last.origin_server_ts > best.last.origin_server_ts:
             best = Access(room, member, last)
     return best
+
+
+async def still_allowed(
+    store: Store,
+    policy: Policy,
+    room: Room | None,
+    bot: UserId,
+    user: UserId,
+    *,
+    reviewing: str,
+    last_event: str | None,
+    now: Moment,
+) -> Decision:
+    """The decision on an export that was asked for before: by a participant, or by the membership that reviews.
+
+    `last_event` is where it ends. A reviewer whose organisation has left since may read less than was asked for.
+    """
+    if room is None:
+        return NO_CHAT
+    if not reviewing:
+        return may_export(policy, room, bot, user, now)
+    reviewer = next((member for member in policy.accounts.get(user, ()) if member.id == reviewing), None)
+    if reviewer is None:
+        return NO_REVIEWER
+    access = await access_to(store, policy, room, bot, [reviewer], now)
+    if access is None:
+        return next((decision for _, decision in may_review(policy, room, bot, [reviewer], now)), NO_CHAT)
+    end = await store.event(last_event) if last_event is not None else None
+    return ALLOWED if access.last is None or (end is not None and access.holds(end)) else ENDED
 
 
 async def _departure(

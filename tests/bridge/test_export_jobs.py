@@ -108,7 +108,8 @@ class HomeserverInMemory:
         if words[-1] == "messages":
             return self._messages(query or {})
         if words[-1] == "state":
-            return [event for event in self.history if "state_key" in event]
+            latest = {(one["type"], one["state_key"]): one for one in self.history if "state_key" in one}
+            return list(latest.values())
         if "fetch_event" in words:
             return self._original(self._unquoted(words[-1]))
         if words[-1] == "config":
@@ -158,10 +159,10 @@ class DirectChats:
         return f"!direct-{user}"
 
 
-def school_policy() -> Policy:
+def school_policy(text: str = POLICY) -> Policy:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "policy.yaml")
-        path.write_text(POLICY)
+        path.write_text(text)
         found = load(path)
     assert isinstance(found, Policy), found
     return found

@@ -1,0 +1,266 @@
+"""Exports that whoever asked may not have any more: nothing is handed over, and that is on record."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from mautrix.api import Method
+
+from bridge import config
+from bridge.config import Config
+from bridge.export_jobs import ExportJobs
+from bridge.observe import Observer
+from bridge.reviewing import may_export
+from bridge.store import AuditEntry, Store
+from policy.model import Moment, UserId
+from tests.bridge.test_export_jobs import (
+    ANN,
+    BEN,
+    BOT,
+    PAT,
+    POLICY,
+    ROOM,
+    Desk,
+    HomeserverInMemory,
+    Source,
+    a_chat,
+    asked,
+    joined,
+    new,
+    raw,
+    said,
+    school_policy,
+)
+
+NOW = Moment(1_770_000_100.0)
+OTHER_ADMIN = """      cy: {name: Cy Ward, role: staff, admin: system, email: c@h.example}
+    books: {one: {name: One, members: [ann, cy, pat]}}
+"""
+TWO_ADMINS = POLICY.replace("    books: {one: {name: One, members: [ann, pat]}}\n", OTHER_ADMIN)
+assert TWO_ADMINS != POLICY
+
+
+@pytest.fixture
+def settings(tmp_path: Any) -> Config:
+    text = "homeserver: {address: 'http://127.0.0.1:9', server_name: school.example}\n"
+    return config.parse(text, tmp_path / "config.yaml")
+
+
+@pytest.fixture
+async def desk(settings: Config, store: Store, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """An external chat of Ann's and Ben's."""
+    monkeypatch.setattr(Source, "policy", school_policy(TWO_ADMINS))
+    history = [*a_chat(BEN, kind="external"), said(20, "hello"), said(21, "and a reply", BEN)]
+    await store.receive("t", [new(event) for event in history], received=1.0)
+    return Desk(settings, store, HomeserverInMemory(history))
+
+
+def changed(monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> None:
+    """The policy says something else from here on."""
+    assert before in TWO_ADMINS
+    monkeypatch.setattr(Source, "policy", school_policy(TWO_ADMINS.replace(before, after)))
+
+
+async def refusals(store: Store) -> list[tuple[str, dict[str, Any]]]:
+    entries: list[AuditEntry] = await store.audit_entries()
+    return [(entry.what, json.loads(entry.details)) for entry in entries]
+
+
+async def ask_as_reviewer(jobs: ExportJobs, **order: Any) -> None:
+    whole = {"until": None, "last_event": None, "only_event": None, "sends": "zip", "reviewing": "riverside/ben"}
+    await jobs.ask_for(key="$review", room=ROOM, by=BEN, **(whole | order))
+
+
+async def test_a_person_suspended_since_asking_gets_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = await desk.jobs()
+    await asked(jobs)
+    changed(monkeypatch, "{name: Ann Head,", "{status: suspended, name: Ann Head,")
+
+    await desk.run(jobs)
+
+    assert desk.homeserver.uploads == []
+    ((what, details),) = await refusals(desk.store)
+    assert what == "export refused"
+    assert details["because"] == ["USR-1"]
+    assert details["sent"] == []
+    assert details["organisation"] == "hillside, riverside"
+    (text,) = desk.homeserver.texts
+    assert "Your membership of Hillside is suspended. Please ask its office. It is not handed over." in text
+    assert "Trip" not in text, "what the chat is called by now is no business of theirs"
+    assert list(desk.settings.exports.folder.glob("*")) == []
+
+
+async def test_whoever_left_the_organisation_is_told_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = await desk.jobs()
+    await asked(jobs)
+    changed(monkeypatch, "{name: Ann Head,", "{status: left, name: Ann Head,")
+
+    await desk.run(jobs)
+
+    assert desk.homeserver.sent == {}
+    assert [what for what, _ in await refusals(desk.store)] == ["export refused"]
+
+
+async def test_an_account_that_is_another_persons_now_gets_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = await desk.jobs()
+    await asked(jobs)
+    changed(monkeypatch, '"@ann:school.example"', '"@anew:school.example"')
+
+    await desk.run(jobs)
+
+    assert desk.homeserver.sent == {}
+    assert [details["text"] for _, details in await refusals(desk.store)] == [
+        "You are in no organisation that takes part in this chat."
+    ]
+
+
+async def test_who_was_put_out_of_the_chat_gets_nothing_though_the_bridge_has_not_heard_of_it(desk: Desk) -> None:
+    jobs = await desk.jobs()
+    await asked(jobs)
+    desk.homeserver.history.append(raw(30, "m.room.member", {"membership": "leave"}, sender=BEN, key=ANN))
+
+    await desk.run(jobs)
+
+    assert desk.homeserver.uploads == []
+    assert [(what, details["because"]) for what, details in await refusals(desk.store)] == [
+        ("export refused", ["EXP-1"])
+    ]
+    assert "Only staff who are in a chat can export it" in desk.homeserver.texts[-1]
+
+
+class PutsOutAfter(HomeserverInMemory):
+    """Somebody puts Ann out of the chat once so many files were sent."""
+
+    files_before = 1
+
+    async def ask(self, method: Method, path: Any, content: Any = None, *, query: Any = None) -> Any:
+        answer = await super().ask(method, path, content, query=query)
+        if method == Method.PUT and content["msgtype"] == "m.file" and len(self.files) == self.files_before:
+            self.history.append(raw(30, "m.room.member", {"membership": "leave"}, sender=BEN, key=ANN))
+        return answer
+
+
+async def test_who_is_put_out_between_two_files_gets_no_second_one(desk: Desk) -> None:
+    desk.homeserver = PutsOutAfter(desk.homeserver.history)
+    jobs = await desk.jobs()
+    await asked(jobs)
+
+    await desk.run(jobs)
+
+    (file,) = desk.homeserver.files
+    (_, exported), (what, refused) = await refusals(desk.store)
+    assert (what, refused["sent"]) == ("export refused", [file])
+    assert exported["export"] == refused["export"]
+    assert "Its other files are not handed over." in desk.homeserver.texts[-1]
+
+
+async def test_who_is_put_out_while_it_is_made_gets_no_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = await desk.jobs()
+    make = jobs._maker.make
+
+    async def made_meanwhile(*given: Any, **more: Any) -> Any:
+        made = await make(*given, **more)
+        desk.homeserver.history.append(raw(30, "m.room.member", {"membership": "leave"}, sender=BEN, key=ANN))
+        return made
+
+    monkeypatch.setattr(jobs._maker, "make", made_meanwhile)
+    await asked(jobs)
+
+    await desk.run(jobs)
+
+    assert desk.homeserver.uploads == []
+    assert [what for what, _ in await refusals(desk.store)] == ["export refused"]
+
+
+async def test_a_refusal_is_on_record_once_though_the_bridge_dies_before_it_is_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = await desk.jobs()
+    await asked(jobs)
+    changed(monkeypatch, "{name: Ann Head,", "{status: suspended, name: Ann Head,")
+    desk.homeserver.dies_after = 0
+    await desk.run(jobs)
+    desk.homeserver.dies_after = None
+
+    await desk.run()
+
+    assert [what for what, _ in await refusals(desk.store)] == ["export refused"]
+    assert len(desk.homeserver.texts) == 1
+
+
+async def test_a_reviewer_gets_the_chat_while_the_level_allows_it(desk: Desk) -> None:
+    jobs = await desk.jobs()
+    await ask_as_reviewer(jobs)
+
+    await desk.run(jobs)
+
+    assert [what for what, _ in await refusals(desk.store)] == ["review export"]
+    assert len(desk.homeserver.files) == 1
+
+
+@pytest.mark.parametrize(("level", "rule"), [("", "REV-2"), ("review: clients,", "REV-3")])
+async def test_a_reviewer_whose_level_was_taken_gets_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, level: str, rule: str
+) -> None:
+    jobs = await desk.jobs()
+    await ask_as_reviewer(jobs)
+    changed(monkeypatch, "review: all,", level)
+
+    await desk.run(jobs)
+
+    assert desk.homeserver.uploads == []
+    ((what, details),) = await refusals(desk.store)
+    assert what == "review export refused"
+    assert rule in details["because"]
+
+
+async def test_another_membership_of_the_reviewer_does_not_stand_in(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = await desk.jobs()
+    await ask_as_reviewer(jobs, reviewing="hillside/gone")
+
+    await desk.run(jobs)
+
+    assert desk.homeserver.uploads == []
+    assert "You are no reviewer any more" in desk.homeserver.texts[-1]
+
+
+async def test_a_reviewer_whose_organisation_left_since_asks_again_for_what_it_may_read(desk: Desk) -> None:
+    jobs = await desk.jobs()
+    await ask_as_reviewer(jobs)
+    gone = joined(30, BEN, "leave")
+    desk.homeserver.history += [gone, said(31, "among ourselves again")]
+    await desk.run(jobs)
+    assert desk.homeserver.uploads == []
+    assert [details["because"] for _, details in await refusals(desk.store)] == [["EXT-9"]]
+    await jobs.ask_for(
+        key="$again", room=ROOM, by=BEN, until=None, last_event="$30", only_event=None, sends="zip",
+        reviewing="riverside/ben",
+    )  # fmt: skip
+
+    await desk.run(jobs)
+
+    assert len(desk.homeserver.files) == 1
+
+
+async def room_of(store: Store, history: list[dict[str, Any]]) -> Any:
+    await store.receive("t", [new(event) for event in history], received=1.0)
+    observer = Observer(store, bot=BOT, server="school.example")
+    await observer.load()
+    return observer.rooms[ROOM]
+
+
+@pytest.mark.parametrize(
+    ("user", "allowed"),
+    [(ANN, True), (BEN, False), (PAT, False), (UserId("@nobody:school.example"), False)],
+    ids=["participant", "reviewer who left", "client", "stranger"],
+)
+async def test_only_who_is_inside_exports_as_a_participant(store: Store, user: UserId, allowed: bool) -> None:
+    """A reviewer from outside may read up to an end (EXT-9), and asks for that by other words."""
+    policy = school_policy()
+    room = await room_of(store, [*a_chat(BEN, kind="external"), joined(30, BEN, "leave")])
+
+    assert may_export(policy, room, BOT, user, NOW).allowed is allowed
