@@ -274,8 +274,7 @@ class ExportWords:
         entries = [
             (entry, details)
             for entry in await self._store.audit_about(ON_RECORD, since=now - RECENT)
-            if (details := _details(entry.details))
-            and organisations & set(str(details.get("organisation")).split(", "))
+            if organisations & _concerned(details := _details(entry.details))
         ]
         if not entries:
             return []
