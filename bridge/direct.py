@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 from bridge.homeserver import Refused
@@ -28,7 +29,7 @@ class Direct:
         self._observer = observer
         self._performer = performer
         self._clock = clock
-        self._opening = asyncio.Lock()
+        self._opening: defaultdict[UserId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def tell(
         self, user: UserId, text: str, *, about: str, quiet: bool = False, room: RoomName | None = None
@@ -43,8 +44,11 @@ class Direct:
             log.warning("%s could not be told “%s”: %s", user, text, refusal)
 
     async def room(self, user: UserId) -> RoomName:
-        """The person's direct chat, made where there is none; raises `Refused`."""
-        async with self._opening:
+        """The person's direct chat, made where there is none; raises `Refused`.
+
+        Somebody whose homeserver does not answer keeps nobody else waiting.
+        """
+        async with self._opening[user]:
             return self._observer.direct_with(user) or await self._performer.open_direct(user)
 
     async def tell_admins(self, organisation: str, text: str, *, about: str, but: str = "") -> None:

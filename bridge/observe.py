@@ -7,7 +7,7 @@ state says so.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.store import NewEvent, Store
@@ -110,14 +110,18 @@ class Observer:
         return user.endswith(f":{self.server}")
 
     def direct_with(self, user: UserId) -> RoomName | None:
-        """The direct chat of this person with the bot, if both are in it."""
-        for room in self._rooms.values():
-            if room.direct == user and {user, self.bot} <= set(self._joined(room)):
-                return room.id
-        return None
+        """The direct chat of this person with the bot, if both are in it.
 
-    def _joined(self, room: Room) -> Iterator[UserId]:
-        return (user for user, member in room.members.items() if member.presence == "join")
+        Somebody of another homeserver enters in their own time: what waits for them there is read when they do.
+        """
+        direct = (room for room in self._rooms.values() if room.direct == user)
+        theirs = [room for room in direct if self._presence(room, self.bot) == "join"]
+        entered = (room.id for room in theirs if self._presence(room, user) == "join")
+        asked = (room.id for room in theirs if not self.local(user) and self._presence(room, user) == "invite")
+        return next(entered, None) or next(asked, None)
+
+    def _presence(self, room: Room, user: UserId) -> Presence:
+        return room.members[user].presence if user in room.members else "leave"
 
     async def remember_profile(self, user: UserId, look: Look) -> None:
         """The account bears this name and badge now."""
