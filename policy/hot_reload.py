@@ -10,16 +10,16 @@ import gc
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple, TypeVar
 
+from policy.in_turns import quick_turns, thrown_away, turns
 from policy.mistake import Mistake, Mistakes, Place
-from policy.model import Policy
+from policy.model import Membership, Policy
 from policy.parse import parse_steps
-from policy.search import index_steps
+from policy.search import Entry, index_steps
 
 T = TypeVar("T")
 
@@ -28,23 +28,17 @@ logger = logging.getLogger(__name__)
 EVERY = 0.25
 """Seconds between two looks at the files."""
 
-_WORK = 0.0007
-"""Seconds of work before others have their turn."""
-
-SEARCH_PATIENCE = 4
-"""How many times as long a turn the others have while the search is made ready: decisions follow at once, search may
-take longer."""
-
-_MANY = 1_500
-"""Objects made since the last collection, from which on they are set aside."""
-
 _PAUSE = 0.0008
-"""Seconds in which others run after so much work."""
+"""Seconds in which others run after a turn of work."""
+
+AFTERWARDS = 4
+"""How many times as long they have while the search is made ready and the policy before is thrown away: decisions
+follow at once, this may take longer."""
 
 _LARGE = 10_000
 """From so many memberships on, it shows when they are thrown away, or searched for garbage, all at once."""
 
-_PIECES = 500
+_SMALL = (Membership, Entry)
 
 
 class Loaded(NamedTuple):
@@ -84,12 +78,17 @@ class PolicyFile:
         self._prepare = prepare
         self._told = told
         self._stamps: dict[Path, _Stamp] = {}
+        self._indexing: Generator[None, None, None] | None = None
+        self._waste: list[Generator[None, None, None]] = []
+        """What is being thrown away."""
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
     def load(self) -> Loaded:
         """Read the files now, without pauses: before the first question is asked there is nobody to make wait."""
-        return self._load(pause=0)
+        loaded = self._load(pause=0)
+        self._do_chores(pause=0)
+        return loaded
 
     def watch(self) -> None:
         """Look at the files again and again from now on, in a thread that ends with the program or with `stop`."""
@@ -105,10 +104,16 @@ class PolicyFile:
     def _watch(self) -> None:
         while not self._end.wait(EVERY):
             try:
-                if self._changed():
-                    self._load(pause=_PAUSE)
+                if self._changed() or self._indexing or self._waste:
+                    with quick_turns():
+                        self._catch_up()
             except Exception:  # whatever one look meets, the next one may find the file whole
                 logger.exception("The policy %s could not be looked at; the last good one stays in force", self.path)
+
+    def _catch_up(self) -> None:
+        if self._changed():
+            self._load(pause=_PAUSE)
+        self._do_chores(pause=_PAUSE * AFTERWARDS)
 
     def _changed(self) -> bool:
         return any(_stamp(path) != stamp for path, stamp in self._stamps.items())
@@ -117,16 +122,37 @@ class PolicyFile:
         # Stamped before it is read: a change while it is being read is then seen at the next look.
         self._stamps = {self.path: _stamp(self.path)}
         loaded = self._read(pause)
-        before = self.searchable
         if loaded.policy is not None:
             self.policy, self.digest = loaded.policy, self._reading.hexdigest()
+            if self._indexing:
+                self._waste.append(thrown_away([self._indexing], _SMALL))
+            self._indexing = self._indexed(loaded.policy)
         _log(self.path, loaded, kept=self.policy is not None)
         self._told(loaded)
-        if loaded.policy is not None:
-            self._run(_whole(index_steps(loaded.policy)), pause * SEARCH_PATIENCE)
-            self.searchable = loaded.policy
-            self._clear_away(before, loaded.policy, pause)
         return loaded
+
+    def _indexed(self, policy: Policy) -> Generator[None, None, None]:
+        """Make the policy ready for searches."""
+        yield from index_steps(policy)
+        before, self.searchable = self.searchable, policy
+        if len(policy.people) >= _LARGE:
+            gc.freeze()
+        if before is not None and len(before.people) >= _LARGE:
+            self._waste.append(thrown_away([before], _SMALL))
+
+    def _do_chores(self, pause: float) -> None:
+        """What can wait once a policy is in force; when the files change again in the middle, that goes first."""
+        looked, busy = perf_counter(), bool(self._indexing)
+        while chore := self._indexing or next(iter(self._waste), None):
+            for _ in turns(chore, pause, self._end.wait):
+                if self._end.is_set() or (perf_counter() - looked > EVERY and self._changed()):
+                    return
+            if chore is self._indexing:
+                self._indexing = None
+            else:
+                self._waste.remove(chore)
+        if busy:
+            logger.info("The policy %s is searched from now on, and the one before it is gone", self.path)
 
     def _read(self, pause: float) -> Loaded:
         try:
@@ -150,42 +176,13 @@ class PolicyFile:
         return content
 
     def _run(self, steps: Generator[None, None, T], pause: float) -> T:
-        rested = perf_counter()
+        turn = turns(steps, pause, self._end.wait)
         while True:
             try:
-                next(steps)
+                next(turn)
             except StopIteration as end:
                 result: T = end.value
                 return result
-            if pause and perf_counter() - rested > _WORK:
-                _spare_the_collector()
-                self._end.wait(pause)
-                rested = perf_counter()
-
-    def _clear_away(self, old: Policy | None, new: Policy, pause: float) -> None:
-        """Throw the old policy away in pieces, and keep the collector of garbage from reading through the new one."""
-        if len(new.people) >= _LARGE:
-            gc.freeze()
-        if old is None or len(old.people) < _LARGE:
-            return
-        # Held one by one, they outlive what holds them together, and go in their turn.
-        pieces = [*_parts(_parts(old.memo.values())), *old.people.values()]
-        del old
-        gc.freeze()
-        while pieces:
-            del pieces[-_PIECES:]
-            self._end.wait(pause)
-
-
-def _spare_the_collector() -> None:
-    """Synapse collects garbage about once a second, and would walk through all that has been made of a large file."""
-    if gc.get_count()[0] > _MANY:
-        gc.collect(0)
-        gc.freeze()
-
-
-def _parts(wholes: Iterable[object]) -> list[object]:
-    return list(chain.from_iterable(gc.get_referents(whole) for whole in wholes))
 
 
 def _whole(steps: Iterator[None]) -> Generator[None, None, None]:

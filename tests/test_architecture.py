@@ -37,6 +37,7 @@ EDGES = {
     },
     "policy.terms_file": {"logging", "pathlib", "threading"},
     "policy.hot_reload": {"gc", "hashlib", "logging", "pathlib", "threading", "time"},
+    "policy.in_turns": {"gc", "sys", "time"},
 }
 """Modules that touch the world, and what of it."""
 

@@ -29,7 +29,7 @@ class Size:
     stored: int = 5_000
     """Events put on record."""
     rounds: int = 9
-    send_rounds: int = 25
+    send_rounds: int = 60
 
 
 FULL = Size()

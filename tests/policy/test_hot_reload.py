@@ -1,15 +1,17 @@
 """The policy file on disk and the one in memory."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from policy import hot_reload
 from policy.decide import decide
 from policy.hot_reload import Loaded, PolicyFile
-from policy.model import PersonId
+from policy.model import PersonId, Policy
 from policy.question import Search
+from policy.search import index_steps
 
 SOON = 10.0
 """Seconds that a test waits at most for what takes a moment."""
@@ -145,3 +147,29 @@ def test_a_large_policy_takes_the_place_of_another(tmp_path: Path) -> None:
     assert file.searchable is second
     found = decide(second, Search(PersonId("hill/head"), "q11999"), 0.0).people
     assert [one.person for one in found or ()] == ["hill/q11999"]
+
+
+def test_a_file_saved_while_the_search_is_made_ready_goes_first(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = watched.file.searchable
+    go_on, ready = threading.Event(), threading.Event()
+
+    def slowly(policy: Policy) -> Generator[None, None, None]:
+        while not go_on.wait(0.002):
+            yield
+        yield from index_steps(policy)
+        ready.set()
+
+    monkeypatch.setattr(hot_reload, "index_steps", slowly)
+    watched.after(lambda: watched.people.write_text(sheet("ben")))
+    second = watched.after(lambda: watched.people.write_text(sheet("cleo")))
+
+    assert second.policy is not None
+    assert "hill/cleo" in second.policy.people
+    assert watched.file.policy is second.policy
+    assert watched.file.searchable is searched
+    go_on.set()
+    assert ready.wait(SOON)
+    watched.file.stop()
+    assert "directory" in second.policy.memo
