@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from importlib.resources import files
@@ -86,7 +87,7 @@ def _order(organisation: Organisation, letters: Sequence[Letter]) -> dict[str, A
                 "name": one.member.name,
                 "job_title": one.member.job_title,
                 "greeting": wording("mail_greeting", name=one.member.name),
-                "note": one.note,
+                "note": _breakable(one.note),
                 "link": one.link,
                 "qr": f"qr-{number}.svg",
                 "until": wording(
@@ -96,6 +97,11 @@ def _order(organisation: Organisation, letters: Sequence[Letter]) -> dict[str, A
             for number, one in enumerate(letters)
         ],
     }
+
+
+def _breakable(text: str) -> str:
+    """With places to break a word that is wider than the page, such as a web address (U+200B shows as nothing)."""
+    return re.sub(r"\S{40,}", lambda word: "\u200b".join(re.findall(r".{1,20}", word[0])), text)
 
 
 def _write(folder: Path, order: dict[str, Any], letters: Sequence[Letter], logo: Logo | None) -> None:

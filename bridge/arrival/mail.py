@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
+from email.parser import Parser
+from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from functools import cache
 
@@ -26,6 +31,14 @@ _JOINERS = "\u200c\u200d"
 """Parts of words in some scripts, and of emoji."""
 
 _LOGO_ID = "logo@qwil"
+
+AS_WRITTEN = SMTP.clone(refold_source="none")
+"""How mails go over the wire: their headers are left alone."""
+
+LONGEST_NAME = 120
+NO_ADDRESS = "mail servers know no such address: before the @ stand a-z, 0-9 and single dots"
+
+_PLAIN = re.compile(r"[A-Za-z0-9 '-]{1,50}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +70,24 @@ def invitation_mail(
         "until": wording.moment(until, organisation.timezone),
         "logo": f"cid:{_LOGO_ID}" if logo else "",
     }
-    mail = EmailMessage()
-    mail["Subject"] = one_line(wording("mail_subject", organisation=organisation.name))
     name, address = parseaddr(head.sender)
-    to = _deliverable(member.email)
-    mail["From"] = _address(f"{organisation.name} ({name})" if name else organisation.name, address)
-    mail["To"] = _address(member.name, to)
-    mail["Date"] = format_datetime(datetime.fromtimestamp(now, UTC))
     digest = hashlib.sha256(occasion.encode()).hexdigest()[:32]
-    mail["Message-ID"] = f"<{digest}@{address.rpartition('@')[2]}>"
-    # RFC 3834: nobody's holiday notice answers this, and we answer none.
-    mail["Auto-Submitted"] = "auto-generated"
-    mail["Content-Language"] = wording.language
+    mail = _headed({
+        "Subject": _phrase(wording("mail_subject", organisation=organisation.name)),
+        "From": f"{_phrase(f'{organisation.name} ({name})' if name else organisation.name)} <{address}>",
+        "To": f"{_phrase(member.name)} <{_deliverable(member.email)}>",
+        "Date": format_datetime(datetime.fromtimestamp(now, UTC)),
+        "Message-ID": f"<{digest}@{address.rpartition('@')[2]}>",
+        # RFC 3834: nobody's holiday notice answers this, and we answer none.
+        "Auto-Submitted": "auto-generated",
+    })  # fmt: skip
     mail.set_content(_templates(False).get_template("mail.txt").render(words), cte="quoted-printable")
     mail.add_alternative(_templates(True).get_template("mail.html").render(words), "html", cte="quoted-printable")
     html = mail.get_body(("html",))
     if logo is not None and html is not None:
         kind = logo.mimetype.partition("/")[2]
         html.add_related(logo.data, "image", kind, cid=f"<{_LOGO_ID}>", disposition="inline")
+    mail["Content-Language"] = wording.language
     return mail
 
 
@@ -87,13 +100,28 @@ def _deliverable(email: str) -> str:
     """The address as mail servers know it, the domain in ASCII (RFC 5891); raises `Bounced`."""
     local, _, domain = email.rpartition("@")
     try:
-        return Address(addr_spec=f"{local}@{URL.build(scheme='smtp', host=domain).raw_host}").addr_spec
+        address = Address(addr_spec=f"{local}@{URL.build(scheme='smtp', host=domain).raw_host}").addr_spec
     except (ValueError, IndexError, MessageError) as error:
-        raise Bounced("mail servers know no such address: before the @ stand a-z, 0-9 and single dots") from error
+        raise Bounced(NO_ADDRESS) from error
+    if not (address.isascii() and address.isprintable()):
+        raise Bounced(NO_ADDRESS)
+    return address
 
 
-def _address(name: str, address: str) -> Address:
-    return Address(display_name=one_line(name)[:120], addr_spec=address)
+def _headed(headers: Mapping[str, str]) -> EmailMessage:
+    """A mail with these headers, as they are written here.
+
+    Set one by one, the email package folds long ones, and what it folds out of its quotation marks could name another
+    address: `"a, <x@evil.example>"`. What it reads, it leaves as it was.
+    """
+    text = "".join(f"{name}: {value}\n" for name, value in headers.items())
+    return Parser(policy=AS_WRITTEN).parsestr(f"{text}\n")
+
+
+def _phrase(text: str) -> str:
+    """A name or a title for a header: encoded words (RFC 2047) unless it is short and plain."""
+    line = one_line(text)[:LONGEST_NAME].strip()
+    return line if _PLAIN.fullmatch(line) else Header(line, "utf-8", maxlinelen=70, header_name="Subject").encode()
 
 
 @cache

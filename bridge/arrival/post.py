@@ -13,7 +13,6 @@ import re
 import time
 from contextlib import suppress
 from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Protocol
@@ -49,7 +48,7 @@ class Carrier(Protocol):
     """Whoever takes mails."""
 
     async def send(self, mail: EmailMessage, returns_to: str = "") -> None:
-        """Hand over one mail, which comes back to that address, else to its sender.
+        """Hand over one mail, written with the line ends of the wire, which comes back to that address or its sender.
 
         Raises `NotSent`, `Bounced` or `Uncertain`; only when it returns did somebody take the mail on.
         """
@@ -131,7 +130,7 @@ class Smtp:
 
     async def _data(self, client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
         try:
-            await client.data(mail.as_bytes(policy=SMTP))
+            await client.data(mail.as_bytes())
         except aiosmtplib.SMTPResponseException as error:
             raise _refused(error) from error
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
