@@ -24,7 +24,7 @@ PAT = Membership(
     email="chan@home.example",
 )  # fmt: skip
 NAMES = [
-    "Pat Chan", "Anne-Marie O'Neill", 
+    "Pat Chan", "Anne-Marie O'Neill",
     "王小明", "ليلى حداد", "Müller, Jörg", "Πηνελόπη Παπαδοπούλου", "ที่รัก", "👩‍🏫 Éloïse",
 ]  # fmt: skip
 NO_ADDRESSES = ["pat.@h.example", "pät@h.example", "p..c@h.example", "p@[192.0.2.1]", "p\x7fc@h.example"]
