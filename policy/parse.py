@@ -73,6 +73,9 @@ LINK = re.compile(r"https?://[^\s\"<>]+", re.ASCII)
 STEP = 50
 """Books between two steps: about a millisecond."""
 
+LET_GO = 500
+"""People between two steps."""
+
 
 def parse(
     text: str | bytes, read: Read, *, name: str = "policy.yaml", before: Policy | None = None
@@ -112,8 +115,21 @@ def _steps(text: str | bytes, read: Read, name: str, before: Policy | None) -> G
     root = None if decoded is None else (yield from compose(decoded, name, notes))
     if root is None:
         return notes.sorted()
-    policy = yield from _Parsing(Reading(name, notes), read, before).policy(root)
-    return notes.sorted() or policy
+    parsing = _Parsing(Reading(name, notes), read, before)
+    policy = yield from parsing.policy(root)
+    if mistakes := notes.sorted():
+        yield from _let_go(parsing.register)
+        return mistakes
+    return policy
+
+
+def _let_go(register: Register) -> Generator[None, None, None]:
+    """Nobody will use it: thrown away all at once, a large network would take a tenth of a second."""
+    for kept in (register.accounts, register.people):
+        while kept:
+            for _ in range(min(len(kept), LET_GO)):
+                kept.popitem()
+            yield
 
 
 def changed_roles(old: Policy, new: Policy) -> tuple[Membership, ...]:
