@@ -13,6 +13,7 @@ from aiohttp import web
 from mautrix.api import Method, Path, SynapseAdminPath
 
 from bridge.administration import Administration
+from bridge.after_the_fact import AfterTheFact
 from bridge.arrival.reception import Reception
 from bridge.attachments import Attachments
 from bridge.audit import PolicyLog
@@ -27,7 +28,15 @@ from bridge.export_words import ExportWords
 from bridge.homeserver import Homeserver, Refused
 from bridge.import_words import Importer
 from bridge.listen import CannotListenError, listen
-from bridge.module_check import NO_MODULE, OTHER_BOT, complaints, module_status, objection_to_entry, unreached
+from bridge.module_check import (
+    AFTERWARDS,
+    NO_MODULE,
+    OTHER_BOT,
+    complaints,
+    module_status,
+    objection_to_entry,
+    unreached,
+)
 from bridge.notices import Notices
 from bridge.observe import Observer
 from bridge.office import Office
@@ -172,6 +181,15 @@ class Bridge:
         self._notices = Notices(store, self._direct)
         self._policy_log = PolicyLog(store)
         self._refusals = Refusals(homeserver, store)
+        self._after_the_fact = AfterTheFact(
+            source=self._source,
+            store=store,
+            observer=self._observer,
+            performer=self._performer,
+            direct=self._direct,
+            homeserver=homeserver,
+        )
+        self._has_module = True
         self._settling = asyncio.Lock()
         self._apply = ApplyRoute(
             source=self._source,
@@ -188,6 +206,8 @@ class Bridge:
             await self._check_homeserver()
             await self._observer.load()
             await self._planner.load()
+            if not self._has_module:
+                await self._after_the_fact.load()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._receiver.run())
                 tasks.create_task(self._catch_up.run())
@@ -206,6 +226,8 @@ class Bridge:
             if event.state_key is not None:
                 await self._observer.refresh(event.room_id, event.type, event.state_key)
             self._survey.note(event)
+            if not self._has_module:
+                await self._after_the_fact.handle(event)
             await self._chats.handle(event)
             await self._commands.handle(event)
 
@@ -264,9 +286,10 @@ class Bridge:
             status = await module_status(self._homeserver)
         except Refused as refusal:
             raise StartRefused(OTHER_BOT.format(bot=self._config.bot, refusal=str(refusal).rstrip("."))) from refusal
+        self._has_module = status is not None
         if status is None and self._config.enforce == "module":
             raise StartRefused(NO_MODULE)
-        for complaint in complaints(status, self._source.digest) if status is not None else (NO_MODULE,):
+        for complaint in complaints(status, self._source.digest) if status is not None else (AFTERWARDS,):
             log.warning("%s", complaint)
         if said := await unreached(self._homeserver, self._config):
             log.warning("%s", said)

@@ -95,7 +95,10 @@ class Chats:
 
     async def _bot_moved(self, event: StoredEvent) -> None:
         """The bot enters the rooms made for it and no others."""
-        presence, room = event.content.get("membership"), self._observer.room(event.room_id)
+        room = self._observer.room(event.room_id)
+        # Where it stands by now: it may have gone in or out since, in a room that is just being taken over.
+        current = await self._store.state(event.room_id, "m.room.member", self._observer.bot)
+        presence = (current or event).content.get("membership")
         try:
             if presence == "invite" and room is None:
                 await self._performer.decline(event.room_id)

@@ -25,7 +25,12 @@ WANTED: Mapping[str, tuple[object, str]] = {
 NO_MODULE = (
     "The homeserver does not have the policy module, so that nothing would be refused before it happens. Add it to "
     "`modules` in homeserver.yaml (README.md shows how) and restart the homeserver, or write "
-    "`enforce: after_the_fact` in config.yaml: then only who may not be in a chat is removed from it afterwards."
+    "`enforce: after_the_fact` in config.yaml: then what should not have happened is undone when it has."
+)
+
+AFTERWARDS = (
+    "The homeserver does not have the policy module: nothing is refused before it happens, and what should not have "
+    "happened is undone when it has (enforce: after_the_fact). docs/operating.md says what that leaves open."
 )
 
 OTHER_BOT = (

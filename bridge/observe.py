@@ -25,6 +25,8 @@ PRESENCES: Mapping[str, Presence] = {
     "knock": "knock",
 }
 State = dict[tuple[str, str], Mapping[str, Any]]
+UNDONE = "undone:"
+"""Under which names those are kept who were brought into a chat against the rules and taken out again."""
 BEFORE = "before:"
 """Under which names the rooms are kept that are none of ours."""
 
@@ -44,9 +46,12 @@ class Observer:
         self._kind_avatars: dict[str, str] = {}
         self._withheld: set[tuple[RoomName, UserId]] = set()
         self._before: dict[RoomName, RoomBefore] = {}
+        self._undone: dict[RoomName, set[UserId]] = {}
 
     async def load(self) -> None:
         """Read everything from the record."""
+        for room, user in (await self._store.recall_all(UNDONE)).values():
+            self._undone.setdefault(room, set()).add(UserId(user))
         for kind in MARKS:
             for room in await self._store.rooms_with(kind):
                 if room not in self._rooms:
@@ -94,7 +99,8 @@ class Observer:
         state = self._states.setdefault(room, {})
         state[kind, key] = content
         if room in self._rooms or (kind in MARKS and key == ""):
-            self._rooms[room] = _as_room(room, self._creators.get(room, UserId("")), state, self.bot)
+            undone = self._undone.get(room, set())
+            self._rooms[room] = _as_room(room, self._creators.get(room, UserId("")), state, self.bot, undone)
 
     async def refresh(self, room: RoomName, kind: str, key: str) -> None:
         """Look up what the record says now: an event may be handled late, after the state went on."""
@@ -168,6 +174,17 @@ class Observer:
         await self._store.fill(room, [], state, received=time.time())
         await self._load_room(room)
 
+    async def undo(self, room: RoomName, user: UserId) -> None:
+        """This person should never have come in, and does not count as a former participant."""
+        await self._store.remember(f"{UNDONE}{room}:{user}", [room, user])
+        self._undone.setdefault(room, set()).add(user)
+
+    async def let_in(self, room: RoomName, user: UserId) -> None:
+        """This person is in the chat by right."""
+        if user in self._undone.get(room, ()):
+            await self._store.forget(f"{UNDONE}{room}:{user}")
+            self._undone[room].discard(user)
+
     async def withhold(self, room: RoomName, user: UserId) -> None:
         """The suspended person's place in the chat is kept."""
         await self._store.remember(f"withheld:{room}:{user}", [room, user])
@@ -179,9 +196,11 @@ class Observer:
         self._withheld.discard((room, user))
 
 
-def _as_room(room: RoomName, creator: UserId, state: State, bot: UserId) -> Room:
+def _as_room(room: RoomName, creator: UserId, state: State, bot: UserId, undone: set[UserId]) -> Room:
     """The nouns of the policy, from what the events say; whatever has the wrong shape counts as missing."""
-    members = {UserId(key): _as_member(content) for (kind, key), content in state.items() if kind == "m.room.member"}
+    everybody = {UserId(key): _as_member(content) for (kind, key), content in state.items() if kind == "m.room.member"}
+    # Who came in against the rules makes no chat what it is by having been there.
+    members = {user: member for user, member in everybody.items() if member.inside or user not in undone}
     direct = state.get((DIRECT, ""), {}).get("user")
     return Room(
         id=room,

@@ -175,10 +175,11 @@ class Performer:
         await self._homeserver.ask(Method.POST, Path.v3.join[room], {}, user=user)
         self._note_member(room, user, "join")
 
-    async def leave(self, room: RoomName, user: UserId, *, forget: bool = False) -> None:
+    async def leave(self, room: RoomName, user: UserId, *, forget: bool = False, reason: str = "") -> None:
         """Leave in somebody's name; forgetting hides what was read before."""
-        if self._presence(room, user) in ("invite", "join"):
-            await self._homeserver.ask(Method.POST, room_path(room).leave, {}, user=user)
+        if self._observer.room(room) is None or self._presence(room, user) in ("invite", "join"):
+            content = {"reason": reason} if reason else {}
+            await self._homeserver.ask(Method.POST, room_path(room).leave, content, user=user)
             self._note_member(room, user, "leave")
         if forget:
             await self._homeserver.ask(Method.POST, room_path(room).forget, {}, user=user)

@@ -40,6 +40,8 @@ class Hands(Protocol):
 
     async def join(self, room: RoomName, user: UserId) -> None: ...
 
+    async def leave(self, room: RoomName, user: UserId, *, forget: bool = False, reason: str = "") -> None: ...
+
     async def kick(self, room: RoomName, user: UserId, reason: str) -> None: ...
 
     async def say_in(self, room: RoomName, text: str, *, about: str, quiet: bool = False) -> None: ...
@@ -58,7 +60,7 @@ async def take_over(hands: Hands, homeserver: Homeserver, observer: Observer, ac
         await hands.set_state(room, "m.room.power_levels", action.levels, user=action.giver)
     for user in action.withdrawn:
         if user in before.invited:
-            await hands.kick(room, user, WITHDRAWN)
+            await withdraw(hands, observer, room, user, WITHDRAWN)
     for kind, content in FIXED_STATE.items():
         await hands.set_state(room, kind, content)
     if action.name:
@@ -73,6 +75,14 @@ async def _mark(hands: Hands, homeserver: Homeserver, observer: Observer, action
     await observer.adopt(action.room, as_events(action.room, state), history=f"{HISTORY}{action.room}")
     await hands.set_state(action.room, CHAT, action.chat)
     await hands.say_in(action.room, TOLD, about="taken over")
+
+
+async def withdraw(hands: Hands, observer: Observer, room: RoomName, user: UserId, reason: str) -> None:
+    """End a place in the room in the name of whoever has it: clients give those they invite as much power as the bot."""
+    if observer.local(user):
+        await hands.leave(room, user, forget=True, reason=reason)
+    else:
+        await hands.kick(room, user, reason)
 
 
 async def _seen(homeserver: Homeserver, room: RoomName, user: UserId) -> RoomBefore:

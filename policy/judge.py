@@ -20,7 +20,7 @@ from policy.room import Attempt, Room, chat_of
 from policy.room_events import ENTRY, MAILED, RECORD, SPACES, objection_to
 from policy.rooms import CHAT, shown_name, stands_for, stood_for
 from policy.rules.person import actor_objections
-from policy.template import BOT_POWER, STAFF_POWER, power_levels, room_name
+from policy.template import BOT_POWER, STAFF_POWER, kept_powers, power_levels, room_name
 from policy.words import is_command
 
 UnlistedAccounts = Literal["refuse", "ignore"]
@@ -483,8 +483,11 @@ def _by_template(policy: Policy, room: Room, content: Content, now: Moment) -> b
     users = levels if isinstance(levels, Mapping) else {}
     if room.home is None:
         return content.get("users_default", 0) == 0 and all(user == room.bot or not users[user] for user in users)
+    kept = kept_powers(room.levels or {}, {user for user in room.members if room.membership(user) == "join"})
     staff = [UserId(user) for user, level in users.items() if user != room.bot and level == STAFF_POWER]
-    return content == power_levels(room.bot, staff) and all(_is_staff(policy, room, user, now) for user in staff)
+    template = power_levels(room.bot, staff)
+    template["users"] |= kept
+    return content == template and all(_is_staff(policy, room, user, now) for user in staff)
 
 
 def _is_staff(policy: Policy, room: Room, user: UserId, now: Moment) -> bool:

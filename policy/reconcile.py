@@ -32,7 +32,7 @@ from policy.reach import present, status
 from policy.rooms import KINDS, chat_in_room, shown_badge, shown_name, stands_for, stood_for
 from policy.rules.company import counts_as_client, kind_of
 from policy.spaces import space_actions
-from policy.template import BOT_POWER, power_levels
+from policy.template import BOT_POWER, kept_powers, power_levels
 
 Inside = Mapping[UserId, Membership | None]
 """Everybody in a room but the bot, with the membership they take part with."""
@@ -119,6 +119,8 @@ def _kind(policy: Policy, seen: Observation, room: Room, inside: Inside, now: Mo
 def _power(seen: Observation, room: Room, staying: Inside) -> Iterator[SetPower]:
     staff = [user for user, member in staying.items() if member is not None and member.role == "staff"]
     levels = power_levels(seen.bot, staff)
+    joined = {user for user, member in room.members.items() if member.presence == "join"}
+    levels["users"] |= kept_powers(room.power_levels, joined)
     if room.power_levels != levels:
         yield SetPower(room.id, levels)
 

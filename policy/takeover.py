@@ -7,12 +7,14 @@ record, and where nobody keeps more power than a chat gives. It happens by `appl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 from policy.action import TakeOver
 from policy.before import RoomBefore
 from policy.decide import decide
-from policy.model import Membership, Moment, Policy, UserId
+from policy.decision import Kind
+from policy.model import DEFAULT_TITLE, Membership, Moment, Policy, UserId
 from policy.question import Chat, Enter
 from policy.reach import present, status
 from policy.rooms import stands_for, stood_for
@@ -55,6 +57,29 @@ def take_over(policy: Policy, before: RoomBefore, now: Moment, *, bot: UserId, s
     return Stays(before.id, f"{called} of {_titles(policy, organisations)}: {reason}", frozenset(organisations))
 
 
+def shape(policy: Policy, before: RoomBefore, now: Moment, *, bot: UserId) -> TakeOver | str | None:
+    """The chat that a room becomes where nothing could shape it while it was made, whoever is in it; else why not.
+
+    None while its creator is alone with the bot, or is nobody who could have made a chat. Who may not be in it is a
+    matter of each who is brought in.
+    """
+    members = tuple(user for user in before.members if user != bot)
+    everybody = [user for user in (*members, *before.invited) if user != bot]
+    creators = [member for member in policy.accounts.get(before.creator, ()) if status(member, now) == "active"]
+    if not creators or before.creator not in members or len(everybody) < 2:
+        return None
+    reason = next(chain(_kinds_of_room(before), _powers(before, members, bot)), None)
+    if reason is not None:
+        return reason
+
+    def others(member: Membership) -> int:
+        return sum(stands_for(policy, member.organisation, user, now) is not None for user in everybody)
+
+    home = max(creators, key=others)
+    kind: Kind = "client" if home.role == "client" else "staff"
+    return _action(before, home.organisation, kind, members, bot, "" if before.name else DEFAULT_TITLE)
+
+
 def _organisations(policy: Policy, members: tuple[UserId, ...]) -> list[str]:
     """Whose people are in it, in the order of the file."""
     found = {member.organisation for user in members for member in policy.accounts.get(user, ())}
@@ -84,8 +109,12 @@ _WHAT_IT_IS: tuple[tuple[Callable[[RoomBefore], bool], str], ...] = (
 """What keeps any room from becoming a chat, whoever is in it."""
 
 
+def _kinds_of_room(before: RoomBefore) -> Iterator[str]:
+    return (text.format(room=before) for is_so, text in _WHAT_IT_IS if is_so(before))
+
+
 def _hindrances(before: RoomBefore, members: tuple[UserId, ...], bot: UserId, server: str) -> Iterator[str]:
-    yield from (text.format(room=before) for is_so, text in _WHAT_IT_IS if is_so(before))
+    yield from _kinds_of_room(before)
     away = [user for user in members if not user.endswith(f":{server}")]
     if away:
         yield f"{_some(away)} {_be(away)} on another homeserver, where nobody can be made to leave"
@@ -103,8 +132,6 @@ def _powers(before: RoomBefore, members: tuple[UserId, ...], bot: UserId) -> Ite
         yield "its power levels cannot be read"
     elif any(level is not None and level > BOT_POWER for level in stated) or _level(levels, None) >= BOT_POWER:
         yield f"its power levels go beyond {BOT_POWER}, which is all that anybody could give the bot"
-    elif kept := [user for user in users if user not in (*members, bot) and _level(levels, user) >= BOT_POWER]:
-        yield f"{_some(kept)} {_be(kept)} not in it and would keep the power of an administrator"
     elif _giver(before, members, bot) is None:
         yield "nobody in it has the power to hand it over"
 
@@ -135,7 +162,7 @@ def _together(
     """The chat of the first organisation in whose name these people may be together, else why not in the likeliest."""
     reasons: list[str] = []
     for home in _homes(policy, before, members, organisations):
-        objection = _strangers(policy, home, members, now) or _apart(policy, before, home, members, now)
+        objection = _strangers(policy, home, members, now) or _apart(policy, before, home, members, bot, now)
         if objection is None:
             return _taken(policy, before, home, members, bot, now)
         reasons.append(objection)
@@ -167,9 +194,11 @@ def _stays(member: Membership | None, now: Moment) -> bool:
     return member is not None and present(member, now)
 
 
-def _apart(policy: Policy, before: RoomBefore, home: str, members: tuple[UserId, ...], now: Moment) -> str | None:
+def _apart(
+    policy: Policy, before: RoomBefore, home: str, members: tuple[UserId, ...], bot: UserId, now: Moment
+) -> str | None:
     """The first rule that keeps them apart, as for a chat that somebody returns to; how many there are comes first."""
-    chat = _chat(policy, before, home, members, now)
+    chat = _chat(policy, before, home, members, bot, now)
     kind = current_kind(policy, chat)
     for objection in (
         *limit_objections(policy, home, chat.participants, kind, now),
@@ -195,10 +224,10 @@ def _entries(policy: Policy, chat: Chat, now: Moment) -> Iterator[Any]:
         yield from decide(policy, Enter(person, rest), now).because
 
 
-def _chat(policy: Policy, before: RoomBefore, home: str, members: tuple[UserId, ...], now: Moment) -> Chat:
+def _chat(policy: Policy, before: RoomBefore, home: str, members: tuple[UserId, ...], bot: UserId, now: Moment) -> Chat:
     """The chat it would be. Somebody unknown who left it may have been a client, whose words are still in it."""
     people = [stands_for(policy, home, user, now) for user in members]
-    former = [stood_for(policy, home, user, now) for user in before.former]
+    former = [stood_for(policy, home, user, now) for user in before.former if user != bot]
     return Chat(
         organisation=home,
         participants=tuple(dict.fromkeys(member.id for member in people if member is not None)),
@@ -210,19 +239,32 @@ def _chat(policy: Policy, before: RoomBefore, home: str, members: tuple[UserId, 
 def _taken(
     policy: Policy, before: RoomBefore, home: str, members: tuple[UserId, ...], bot: UserId, now: Moment
 ) -> TakeOver:
+    kind = current_kind(policy, _chat(policy, before, home, members, bot, now))
+    name = "" if before.name else _title(policy, home, members, now)
+    withdrawn = tuple(user for user in before.invited if user != bot)
+    return _action(before, home, kind, members, bot, name, withdrawn)
+
+
+def _action(
+    before: RoomBefore,
+    home: str,
+    kind: Kind,
+    members: tuple[UserId, ...],
+    bot: UserId,
+    name: str,
+    withdrawn: tuple[UserId, ...] = (),
+) -> TakeOver:
     giver = _giver(before, members, bot)
     assert giver is not None  # noqa: S101 - `_powers` asked for one
-    users = _mapping(before.levels.get("users"))
-    given = {**before.levels, "users": {**users, bot: BOT_POWER}}
-    kind = current_kind(policy, _chat(policy, before, home, members, now))
+    given = {**before.levels, "users": {**_mapping(before.levels.get("users")), bot: BOT_POWER}}
     return TakeOver(
         room=before.id,
         chat={"organisation": home, "kind": kind, "draft": False, "staff_only": False},
         members=members,
         giver=giver,
         levels=None if _level(before.levels, bot) >= BOT_POWER else given,
-        name="" if before.name else _title(policy, home, members, now),
-        withdrawn=tuple(user for user in before.invited if user != bot),
+        name=name,
+        withdrawn=withdrawn,
     )
 
 

@@ -7,7 +7,7 @@ initial state is open by power levels (Synapse sends it as the creator) and clos
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from policy.model import DEFAULT_TITLE, UserId
@@ -63,6 +63,16 @@ def power_levels(bot: UserId, staff: Iterable[UserId]) -> dict[str, Any]:
         "redact": BOT_POWER,
         "notifications": {"room": STAFF_POWER},
     }
+
+
+def kept_powers(levels: Mapping[str, Any], inside: Container[UserId]) -> dict[UserId, int]:
+    """Power that nobody can take any more: it is as much as the bot's, and its holders are out of the room.
+
+    Only rooms from before have such people; should they come back, they give it up.
+    """
+    users = levels.get("users")
+    held = users.items() if isinstance(users, Mapping) else ()
+    return {user: level for user, level in held if type(level) is int and level >= BOT_POWER and user not in inside}
 
 
 def room_name(title: str) -> str:

@@ -54,7 +54,7 @@ organisations:
 
 @pytest.fixture(scope="module")
 def policy() -> Policy:
-    parsed = parse(POLICY, {}.__getitem__)
+    parsed = parse(POLICY, dict[str, str]().__getitem__)
     assert isinstance(parsed, Policy), parsed
     return parsed
 
@@ -226,7 +226,23 @@ def test_the_bot_gives_power_to_staff_of_the_chat_alone_and_in_other_rooms_to_no
         assert rules(policy, space, Attempt("m.room.power_levels", BOT, {"users": users}, "")) == ("PART-7",)
 
 
-POWERS = {"users": {TOM: 100, ANN: 100}, "users_default": 0, "ban": 50}
+def test_power_that_nobody_can_take_stays_with_who_is_out_of_the_room_and_with_nobody_inside(policy: Policy) -> None:
+    inside = replace(chat(TOM, ANN), levels={"users": {BOT: 100, NOBODY: 100, ANN: 100}})
+    template = power_levels(BOT, [TOM, ANN])
+
+    def by_the_bot(**users: int) -> Any:
+        content = {
+            **template,
+            "users": {**template["users"], **{f"@{name}:hs": level for name, level in users.items()}},
+        }
+        return verdict(policy, inside, Attempt("m.room.power_levels", BOT, content, ""))
+
+    assert by_the_bot(nobody=100) == Passes()
+    assert isinstance(by_the_bot(nobody=100, ann=100), Refused)
+    assert isinstance(by_the_bot(nobody=100, gone=100), Refused)
+
+
+POWERS: dict[str, Any] = {"users": {TOM: 100, ANN: 100}, "users_default": 0, "ban": 50}
 
 
 def powers(sender: UserId, users: Mapping[str, Any], **more: Any) -> Attempt:

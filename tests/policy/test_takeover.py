@@ -13,7 +13,7 @@ from policy.model import Policy, UserId
 from policy.observation import Member, Observation, Room, Settings
 from policy.parse import parse
 from policy.plan import lines, plan
-from policy.takeover import Stays, take_over
+from policy.takeover import Stays, shape, take_over
 
 BOT = UserId("@qwil:hs")
 NOW = 1_000_000.0
@@ -154,10 +154,6 @@ def test_somebody_unknown_who_left_it_may_have_been_a_client(policy: Policy) -> 
         (room("head", "ann", levels={"users_default": 100}), "its power levels go beyond 100"),
         (room("head", "ann", levels={"ban": 101}), "its power levels go beyond 100"),
         (room("head", "ann", levels={"ban": "50"}), "its power levels cannot be read"),
-        (
-            room("head", "ann", levels={"users": {user("head"): 100, user("x"): 100}}),
-            "@x:hs is not in it and would keep the power of an administrator",
-        ),
     ],
 )
 def test_why_a_room_stays_as_it_is(policy: Policy, before: RoomBefore, reason: str) -> None:
@@ -244,3 +240,31 @@ def test_power_is_given_up_before_anybody_goes_who_has_it(policy: Policy) -> Non
     second = planned.steps[1].action
     assert isinstance(second, StepDown)
     assert dict(second.levels) == {"users": {BOT: 100}}
+
+
+def shaped(policy: Policy, before: RoomBefore) -> TakeOver | str | None:
+    return shape(policy, before, NOW, bot=BOT)
+
+
+def test_without_the_module_a_new_room_is_shaped_whoever_is_invited(policy: Policy) -> None:
+    found = shaped(policy, room("head", name="", invited=(user("pat"), user("x"))))
+
+    assert isinstance(found, TakeOver)
+    assert (found.chat["organisation"], found.chat["kind"], found.name) == ("hill", "staff", "New chat")
+    assert (found.members, found.withdrawn) == ((user("head"),), ())
+
+
+def test_without_the_module_a_room_waits_for_somebody_else_and_for_a_member_who_made_it(policy: Policy) -> None:
+    assert shaped(policy, room("head")) is None
+    assert shaped(policy, room("head", invited=(BOT,))) is None
+    assert shaped(policy, room("sue", "head")) is None
+    assert shaped(policy, room("x", "head")) is None
+    assert shaped(policy, room("head", "ann", encrypted=True)) == (
+        "it is encrypted, so that nothing in it can be put on record (REV-1)"
+    )
+
+
+def test_power_that_nobody_can_take_does_not_keep_a_room_from_becoming_a_chat(policy: Policy) -> None:
+    before = room("head", "ann", levels={"users": {user("head"): 100, user("x"): 100}})
+
+    assert taken(policy, before).levels == {"users": {user("head"): 100, user("x"): 100, BOT: 100}}
