@@ -15,10 +15,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canonicaljson import encode_canonical_json
@@ -32,7 +30,6 @@ from twisted.internet.defer import CancelledError
 
 from policy.archive import ARCHIVED, EVERY, Archive
 from policy.creation import Making, room_asked_for, spanning_steps
-from policy.decide import decide
 from policy.decision import Badge, Decision, Objection
 from policy.departed import Departed
 from policy.devices import Devices
@@ -46,7 +43,6 @@ from policy.judge import (
     Passes,
     Redacts,
     Refused,
-    UnlistedAccounts,
     Verdict,
     judge,
     may_redact,
@@ -54,20 +50,21 @@ from policy.judge import (
     refused,
     with_profile,
 )
-from policy.model import Membership, Moment, Policy, UserId
+from policy.let_in import LetIn
+from policy.model import Moment, Policy, UserId
 from policy.module_refusals import PATH as REFUSALS
 from policy.module_refusals import RefusalsResource
+from policy.module_settings import Settings, settings_from
 from policy.module_status import PATH, StatusResource
+from policy.people_search import people_found, reaches
 from policy.policy_server import PolicyServer
 from policy.profiles import badge_named, media_id
-from policy.question import Search
-from policy.reach import reach, with_several
+from policy.reach import with_several
 from policy.refusals import Refusals
 from policy.room import Attempt, Room, room_of, user_ids
 from policy.room_events import ENTRY, MAILED, POLICY_STAYS, PUBLISHED
-from policy.rooms import DRAFT, shown_name
+from policy.rooms import DRAFT
 from policy.settled import has_passed, settle
-from policy.template import ROOM_VERSION
 from policy.terms import owed_objection
 from policy.terms_file import OwedFile
 from policy.turns import turn_steps
@@ -85,11 +82,6 @@ _AT_ONCE = 5
 
 _CREATE = ("m.room.create", "")
 _MEMBER = "m.room.member"
-_VERSIONS = ("11", "10")
-"""Room versions in which power is what the power levels say; a creator's power in version 12 is without limit."""
-
-_WITHOUT_ACCOUNT = 50
-"""So many more are searched for, as people without a Matrix ID cannot be offered."""
 
 _LARGEST_OPENING = MAX_PDU_SIZE - 1024
 """Bytes; the event is made anew and may grow a little by what comes before it."""
@@ -104,38 +96,13 @@ _OTHER_SERVERS = Objection("DIR-4", "Members of this server are invited only by 
 _NOT_MADE = Objection("REV-1", "Rooms are made by starting a chat, and are not upgraded or copied.")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The module's configuration in homeserver.yaml."""
-
-    policy: Path
-    bot: UserId
-    unlisted_accounts: UnlistedAccounts = "refuse"
-    room_version: str = ROOM_VERSION
-    auto_join: bool = True
-    policy_key: str | None = None
-    """Where the key of the policy server is or is made; beside the homeserver's signing key unless given."""
-
-
-_TYPES: dict[str, type] = {
-    "policy": str,
-    "bot": str,
-    "unlisted_accounts": str,
-    "room_version": str,
-    "auto_join": bool,
-    "policy_key": str,
-}
-
-
 class PolicyModule:
     """What Synapse loads: `modules: [{module: policy.synapse_module.PolicyModule, config: {...}}]`."""
 
     @staticmethod
     def parse_config(config: JsonDict) -> Settings:
         """Read the configuration; ConfigError with a sentence for every mistake."""
-        if mistakes := list(_mistakes(config)):
-            raise ConfigError("qwil policy module: " + "; ".join(mistakes))
-        return Settings(**{**config, "policy": Path(config["policy"]), "bot": UserId(config["bot"])})
+        return settings_from(config)
 
     def __init__(self, config: Settings, api: ModuleApi) -> None:
         # Synapse imports modules before it sets up logging, which by default silences all there were before.
@@ -432,7 +399,7 @@ class PolicyModule:
         """An invitation into a room of another server is for those whom its sender reaches."""
         with self._closed(f"an invitation by {event.sender}"):
             policy, target = self._policy(), UserId(event.state_key)
-            if not self._ignored(policy, target) and not _reaches(policy, UserId(event.sender), target, time.time()):
+            if not self._ignored(policy, target) and not reaches(policy, UserId(event.sender), target, time.time()):
                 raise _error(refused(_OTHER_SERVERS))
             return NOT_SPAM
 
@@ -513,7 +480,7 @@ class PolicyModule:
             return True
         policy = self._policy()
         among_themselves = self._ignored(policy, viewer) and self._ignored(policy, whom)
-        return among_themselves or _reaches(policy, viewer, whom, time.time()) or await self._share_a_room(viewer, whom)
+        return among_themselves or reaches(policy, viewer, whom, time.time()) or await self._share_a_room(viewer, whom)
 
     async def _share_a_room(self, one: UserId, other: UserId) -> bool:
         rooms = await self._store.get_rooms_for_user(one)
@@ -524,7 +491,7 @@ class PolicyModule:
         with self._closed(f"a people search by {viewer}"):
             if viewer == self._settings.bot:
                 return dict(await self._search_without_us(viewer, words, limit))
-            found = _found(self._policy(), self._searchable(), UserId(viewer), words, limit + 1, time.time())
+            found = people_found(self._policy(), self._searchable(), UserId(viewer), words, limit + 1, time.time())
             people = list(found.items())[:limit]
             pictures = await self._pictures([user for user, _ in people])
             results = [
@@ -582,68 +549,6 @@ class PolicyModule:
             raise _error(_FAULT) from None
 
 
-class LetIn:
-    """Events of the module's own making, which are not judged again while it makes them."""
-
-    def __init__(self) -> None:
-        self._underway: list[tuple[str, Attempt]] = []
-
-    @contextmanager
-    def meanwhile(self, room_id: str, attempt: Attempt) -> Iterator[None]:
-        """Let this one through meanwhile; of a member event its membership counts, of others the whole content."""
-        entry = (room_id, attempt)
-        self._underway.append(entry)
-        try:
-            yield
-        finally:
-            self._underway.remove(entry)
-
-    def covers(self, room_id: str, attempt: Attempt) -> bool:
-        """Whether this is one of them."""
-        return any(room_id == room and _same(attempt, made) for room, made in self._underway)
-
-
-def _same(attempt: Attempt, made: Attempt) -> bool:
-    if (attempt.type, attempt.sender, attempt.state_key) != (made.type, made.sender, made.state_key):
-        return False
-    if made.type == _MEMBER:
-        return bool(attempt.content.get("membership") == made.content["membership"])
-    return bool(attempt.content == made.content)
-
-
-def _found(policy: Policy, indexed: Policy, viewer: UserId, words: str, limit: int, now: Moment) -> dict[UserId, str]:
-    """Whom somebody finds with all their memberships, each Matrix ID once with the name it is shown under."""
-    found: dict[UserId, str] = {}
-    for member in policy.accounts.get(viewer, ()):
-        for other in (*_bearing(policy, member, words, now), *_searched(policy, indexed, member, words, limit, now)):
-            if other.matrix and other.matrix != viewer:
-                found.setdefault(other.matrix, shown_name(policy, other, member.organisation))
-    return found
-
-
-def _bearing(policy: Policy, viewer: Membership, words: str, now: Moment) -> list[Membership]:
-    """Whoever bears exactly this Matrix ID, where the viewer reaches them."""
-    return [other for other in policy.accounts.get(UserId(words.strip()), ()) if reach(policy, viewer, other, now)]
-
-
-def _searched(
-    policy: Policy, indexed: Policy, viewer: Membership, words: str, limit: int, now: Moment
-) -> Iterator[Membership]:
-    """What the search finds; where it is that of a policy no longer in force, only whom the viewer reaches now."""
-    if viewer.id not in indexed.people:
-        return
-    answer = decide(indexed, Search(viewer.id, words, limit + _WITHOUT_ACCOUNT), now)
-    for one in answer.people or ():
-        other = policy.people.get(one.person)
-        if other is not None and (indexed is policy or reach(policy, viewer, other, now)):
-            yield other
-
-
-def _reaches(policy: Policy, viewer: UserId, whom: UserId, now: Moment) -> bool:
-    ours, theirs = policy.accounts.get(viewer, ()), policy.accounts.get(whom, ())
-    return any(reach(policy, one, other, now) for one in ours for other in theirs)
-
-
 def _passed(event: EventBase, passes: Passes) -> Answer:
     if passes.content is None:
         return True, None
@@ -663,19 +568,3 @@ def _refusal_in(verdict: Refused | Held | Opens) -> Refused:
 
 def _error(refusal: Refused) -> SynapseError:
     return SynapseError(403, refusal.text, "M_FORBIDDEN", {RULES: list(refusal.rules)})
-
-
-def _mistakes(config: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in config.items():
-        if key not in _TYPES:
-            yield f"unknown setting {key!r}, expected one of {', '.join(_TYPES)}"
-        elif not isinstance(value, _TYPES[key]):
-            yield f"{key} has to be a {'truth value' if _TYPES[key] is bool else 'text'}, not {value!r}"
-    yield from (f"{key} is missing" for key in ("policy", "bot") if key not in config)
-    if config.get("unlisted_accounts", "refuse") not in ("refuse", "ignore"):
-        yield f"unlisted_accounts is refuse or ignore, not {config['unlisted_accounts']!r}"
-    if isinstance(bot := config.get("bot"), str) and not UserID.is_valid(bot):
-        yield f"bot has to be a Matrix ID like @qwil:example.org, not {bot!r}"
-    version = config.get("room_version", ROOM_VERSION)
-    if isinstance(version, str) and version not in _VERSIONS:
-        yield f"room_version {version!r} is not one this module knows; expected one of {', '.join(_VERSIONS)}"

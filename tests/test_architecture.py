@@ -31,6 +31,7 @@ EDGES = {
     "policy.departed": {"synapse", "sys"},
     "policy.devices": {"synapse"},
     "policy.module_refusals": {"synapse"},
+    "policy.module_settings": {"synapse", "pathlib"},
     "policy.module_status": {"synapse"},
     "policy.policy_server": {
         *("synapse", "twisted", "signedjson", "unpaddedbase64", "logging", "os", "pathlib", "tempfile", "time")
