@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NoReturn
 
 from bridge.arrival.bounce import return_address
 from bridge.arrival.broadcast import Broadcasts
 from bridge.arrival.invitation import DAY, Invitation, fresh_token, invited, token_hash
+from bridge.arrival.invitation_status import status_of
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.logo import logo_of
 from bridge.arrival.mail import Letterhead, invitation_mail
@@ -26,7 +27,7 @@ from bridge.config import Config
 from bridge.policy_file import PolicySource
 from bridge.retry import Unavailable, until_available
 from policy.mistake import quoted
-from policy.model import Membership, Moment, Organisation, PersonId, Policy
+from policy.model import Invitations, Membership, Moment, Organisation, PersonId, Policy
 
 LONGEST_SLEEP = 60.0
 """Seconds until everything is looked at again, whatever wakes it."""
@@ -65,7 +66,8 @@ class Arrivals:
         self._clock = clock
         self._followed: Policy | None = None
         self._awake = asyncio.Event()
-        self._server_away_until: Moment = 0.0
+        self._rest_until: Moment = 0.0
+        """No mail before this, whoever wakes us: what goes out in a minute is limited."""
 
     async def run(self) -> NoReturn:
         """Work until cancelled; the ledger is loaded."""
@@ -94,17 +96,32 @@ class Arrivals:
     async def work(self) -> float:
         """Do what is due, one mail at the most; seconds until there is more to do."""
         await self.follow_policy()
-        await self._welcomes.work()
-        more = await self._terms.work() | await self._broadcasts.work()
+        more = False
+        for part in (self._welcomes.work, self._terms.work, self._broadcasts.work):
+            more |= await self._safely(part)
         mailed = await self.mail_next()
         if more:
             return 0.0
         if mailed:
-            return 60.0 / self._config.mail.per_minute
+            return self._pace
         due = self._ledger.next_mail()
         if due is None or self._carrier is None or not self._config.web.address:
             return LONGEST_SLEEP
-        return min(max(max(due, self._server_away_until) - self._clock(), SHORTEST_SLEEP), LONGEST_SLEEP)
+        return min(max(max(due, self._rest_until) - self._clock(), SHORTEST_SLEEP), LONGEST_SLEEP)
+
+    async def _safely(self, part: Callable[[], Awaitable[bool | None]]) -> bool:
+        """Whether there is more of it; what fails in one part keeps back no other."""
+        try:
+            return bool(await part())
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("A part of the work about people who arrive failed")
+            return False
+
+    @property
+    def _pace(self) -> float:
+        return 60.0 / self._config.mail.per_minute
 
     async def follow_policy(self) -> None:
         """Every invited row of the policy has an invitation, and every invitation a row that is still invited."""
@@ -126,12 +143,18 @@ class Arrivals:
         elif known.state == "accepted":
             # The row was set back by hand: the person is to be asked again.
             await self._ledger.put(known.anew(now, member.email))
+        elif known.state == "revoked":
+            # A row that was gone by mistake is back as it was: nobody is mailed twice for that.
+            again = known.email == member.email and known.link
+            await self._ledger.put(known.reopened(now) if again else known.anew(now, member.email))
         elif known.state == "pending" and known.email != member.email:
             await self._ledger.put(known.anew(now, member.email))
 
     async def _close(self, one: Invitation, member: Membership | None) -> None:
-        if member is None or member.status == "left":
+        if member is None:
             await self._ledger.put(one.closed("revoked"))
+        elif member.status == "left":
+            await self._ledger.put(one.withdrawn())
         elif member.status in ("active", "suspended"):
             await self._ledger.put(one.closed("accepted"))
 
@@ -139,7 +162,7 @@ class Arrivals:
         """Send the mail that has waited longest, if one is due and there is a server for it; whether one was tried."""
         now = self._clock()
         due = [one for one in self._ledger if one.next_mail is not None and one.next_mail <= now and not one.sending]
-        if self._carrier is None or not self._config.web.address or now < self._server_away_until or not due:
+        if self._carrier is None or not self._config.web.address or now < self._rest_until or not due:
             return False
         one = min(due, key=lambda waiting: (waiting.next_mail or 0.0, waiting.person))
         member = self._source.policy.people.get(one.person)
@@ -150,6 +173,7 @@ class Arrivals:
             # A corrected address is in the ledger before it is in force.
             await self._ledger.put(replace(one, next_mail=now + SHORTEST_SLEEP))
             return False
+        self._rest_until = now + self._pace
         try:
             await self._mail(one, member, self._carrier)
         except Unavailable:
@@ -187,7 +211,6 @@ class Arrivals:
             await carrier.send(mail, self._returns_to(one))
         except NotSent as reason:
             trouble = str(reason)
-            self._server_away_until = now + min(5.0, 60.0 / self._config.mail.per_minute)
             await self._after(one, lambda _: one.postponed(self._clock(), trouble))
         except Bounced as reason:
             trouble = str(reason)
@@ -239,19 +262,15 @@ class Arrivals:
         """Take the offer back: no link of it works any more."""
         known = self._ledger.get(person)
         if known is not None:
-            await self._ledger.put(known.closed("revoked"))
+            await self._ledger.put(known.withdrawn())
 
     def status_lines(self, organisations: Iterable[str]) -> Iterator[str]:
         """What administrators of these organisations should know about their invitations."""
-        wanted, now = set(organisations), self._clock()
+        wanted = set(organisations)
         ours = [one for one in self._ledger if one.person.partition("/")[0] in wanted]
-        counts = {state: sum(one.state == state for one in ours) for state in ("pending", "accepted", "declined")}
-        if ours:
-            yield "Invitations: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count) + "."
-        if counts["pending"] and (missing := self.missing()):
+        yield from status_of(ours, self._clock())
+        if any(one.state == "pending" for one in ours) and (missing := self.missing()):
             yield missing
-        for one in ours:
-            yield from self._trouble(one, now)
         yield from self._numbers(ours)
         yield from self._unknown_networks()
 
@@ -279,23 +298,9 @@ class Arrivals:
         """Why nobody could accept as the bridge is set up, else empty."""
         return "" if self._config.web.address else "Nobody is invited: config.yaml names no page (web: address)."
 
-    def _trouble(self, one: Invitation, now: Moment) -> Iterator[str]:
-        if one.state == "declined":
-            yield f"- {one.person} has declined; “resend” offers it again."
-        elif one.state != "pending":
-            return
-        elif one.bounced:
-            yield f"- {one.person}: the mail to {one.email} came back ({one.trouble}); “resend PERSON NEW-ADDRESS”."
-        elif one.failures:
-            yield f"- {one.person}: the mail waits for the mail server ({one.trouble}), tried {one.failures} times."
-        elif one.trouble:
-            yield f"- {one.person}: {one.trouble}."
-        elif one.mailed and one.next_mail is None and one.link_until < now:
-            yield f"- {one.person} did not answer in time; “resend” offers it again."
-
     def _mail_days(self, person: PersonId) -> int:
         organisation = self._source.policy.organisations.get(person.partition("/")[0])
-        return organisation.invitations.mail_days if organisation is not None else 0
+        return (organisation.invitations if organisation is not None else Invitations()).mail_days
 
     async def _sleep(self, seconds: float) -> None:
         try:

@@ -72,14 +72,16 @@ class Invitation:
     def sent(self, now: Moment, mail_days: int) -> Invitation:
         """After its mail has gone out; the next one follows a day later (INV-5)."""
         mailed = self.mailed + 1
-        following = now + DAY if mailed < mail_days else None
+        in_time = now + DAY < self.since + mail_days * DAY
+        following = now + DAY if mailed < mail_days and in_time else None
         return replace(self, sending=False, mailed=mailed, next_mail=following, failures=0, trouble="", bounced=False)
 
     def perhaps_sent(self, now: Moment, mail_days: int, trouble: str) -> Invitation:
         """The server had the mail and did not say whether it took it: it counts, and is not sent again (INV-5)."""
-        following = "the next one follows in a day" if self.mailed + 1 < mail_days else "it was the last one: “resend”"
+        after = self.sent(now, mail_days)
+        following = "the next one follows in a day" if after.next_mail is not None else "it was the last one: “resend”"
         told = f"whether the last mail to {self.email} went out is not known ({trouble[:300]}); {following}"
-        return replace(self.sent(now, mail_days), trouble=told)
+        return replace(after, trouble=told)
 
     def postponed(self, now: Moment, trouble: str) -> Invitation:
         """The mail could not be sent, and is tried again after a pause that grows."""
@@ -103,6 +105,14 @@ class Invitation:
     def closed(self, state: State) -> Invitation:
         """Settled one way or the other; nothing is mailed any more."""
         return replace(self, state=state, next_mail=None, sending=False)
+
+    def withdrawn(self) -> Invitation:
+        """Taken back on purpose: its link does not work again either, should the person be invited once more."""
+        return self.with_link("", 0.0).closed("revoked")
+
+    def reopened(self, now: Moment) -> Invitation:
+        """Taken back by mistake, and on again: its link works, and the daily mails go on."""
+        return replace(self, state="pending", next_mail=None if self.letter else now + (DAY if self.mailed else 0.0))
 
     def standing(self, token_hash: str, now: Moment) -> Standing:
         """What the link with this token is good for."""

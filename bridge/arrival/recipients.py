@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from policy.administered import books_named
-from policy.imports import Table
+from policy.import_verdicts import Table
 from policy.mistake import instead, quoted
 from policy.model import Membership, Moment, PersonId, Policy, UserId
 from policy.reach import status

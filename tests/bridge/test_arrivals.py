@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
@@ -288,6 +289,7 @@ async def test_an_address_that_is_none_shows_as_such_and_keeps_nobody_else_from_
     arrivals = await office.started()
 
     await arrivals.work()
+    office.now += 60
     await arrivals.work()
 
     assert [mail["To"].addresses[0].addr_spec for mail in office.bag.mails] == ["chan@home.example"]
@@ -364,6 +366,106 @@ async def test_so_many_mails_a_minute_and_no_more(office: Office) -> None:
 
     assert await arrivals.work() == 1.0
     assert await arrivals.work() == 60.0
+
+
+async def test_the_rate_holds_whoever_is_in_a_hurry_and_whatever_else_is_done_meanwhile(office: Office) -> None:
+    class Busy(Idle):
+        async def work(self) -> bool:
+            return True
+
+    arrivals = await office.started()
+    arrivals._broadcasts = cast(Broadcasts, Busy())
+    head = office.source.policy.people[PersonId("hillside/head")]
+    for _ in range(30):
+        await arrivals.resend(head._replace(id=PERSON, status="invited", email="chan@home.example"))
+        assert await arrivals.work() == 0.0
+        office.now += 0.5
+
+    # A mail a second, for fifteen seconds.
+    assert len(office.bag.mails) == 15
+
+
+async def test_what_fails_beside_the_mails_does_not_keep_them_back(office: Office) -> None:
+    class Failing(Idle):
+        async def work(self) -> bool:
+            raise ValueError("out of the blue")
+
+    arrivals = await office.started()
+    arrivals._welcomes = cast(Welcomes, Failing())
+
+    await arrivals.work()
+
+    assert len(office.bag.mails) == 1
+
+
+async def test_a_row_that_was_gone_by_mistake_goes_on_where_it_was(office: Office) -> None:
+    arrivals = await office.started()
+    await arrivals.work()
+    whole = (office.folder / "policy.yaml").read_text()
+    lines = [line for line in whole.splitlines() if "Pat Chan" not in line]
+    (office.folder / "policy.yaml").write_text("\n".join(lines).replace("[head, p.chan]", "[head]") + "\n")
+    office.source.load()
+    await arrivals.work()
+    assert office.standing(office.bag.links()[0]) == "revoked"
+
+    (office.folder / "policy.yaml").write_text(whole)
+    office.source.load()
+    office.now += 60
+    await arrivals.work()
+
+    assert len(office.bag.mails) == 1
+    assert office.standing(office.bag.links()[0]) == "open"
+    office.now += DAY
+    await arrivals.work()
+    assert len(office.bag.mails) == 2
+
+
+async def test_whoever_is_invited_again_after_a_revocation_gets_a_fresh_link_at_once_and_the_old_one_stays_dead(
+    office: Office,
+) -> None:
+    arrivals = await office.started()
+    await arrivals.work()
+    office.save(status="left")
+    arrivals = await office.started()
+    await arrivals.work()
+    office.save(status="invited")
+    arrivals = await office.started()
+
+    await arrivals.work()
+
+    assert [office.standing(link) for link in office.bag.links()] == ["replaced", "open"]
+
+
+async def test_the_days_are_counted_also_while_the_mail_server_was_away(office: Office) -> None:
+    office.save(days=3)
+    office.bag.trouble = NotSent("away")
+    arrivals = await office.started()
+    await arrivals.work()
+    office.now += 5 * DAY
+    office.bag.trouble = None
+    await arrivals.work()
+    office.now += DAY
+    await arrivals.work()
+
+    # Whoever got none gets one; what was to follow is over.
+    assert len(office.bag.mails) == 1
+
+
+async def test_a_mail_in_hand_at_a_kill_is_followed_also_where_the_policy_is_broken_at_the_start(
+    office: Office,
+) -> None:
+    arrivals = await office.started()
+    await arrivals.work()
+    await office.ledger.put(replace(office.invitation, sending=True))
+    good = (office.folder / "policy.yaml").read_text()
+    (office.folder / "policy.yaml").write_text("organisatoins: {}\n")
+    office.source = PolicySource(office.folder / "policy.yaml")
+    office.source.load()
+
+    await office.started()
+
+    assert office.invitation.next_mail == office.now + DAY
+    (office.folder / "policy.yaml").write_text(good)
 
 
 async def test_a_letter_has_its_own_link_and_no_mail_takes_its_place(office: Office) -> None:
