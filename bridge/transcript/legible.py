@@ -17,6 +17,9 @@ LONGEST_WORD = 40
 PIECE = 10
 """Letters after which a longer word may be broken, so that none runs off the page or out of its column."""
 
+LONGEST_WORD_IN_A_COLUMN = 15
+"""The same of a column that is a third of a line."""
+
 MOST_MARKS = 6
 """Marks above and below one letter; more would be drawn over the neighbouring lines."""
 
@@ -33,6 +36,7 @@ _BREAKS_ITSELF = (
     "\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 )
 _LONG = re.compile(rf"[^\s{BREAK}{_BREAKS_ITSELF}]{{{LONGEST_WORD + 1},}}")
+_LONG_IN_A_COLUMN = re.compile(rf"[^\s{BREAK}{_BREAKS_ITSELF}]{{{LONGEST_WORD_IN_A_COLUMN + 1},}}")
 _PIECE = re.compile(rf".{{{PIECE}}}(?=.)", re.DOTALL)
 
 # Joiners that scripts need, marks of direction that change nothing but neighbours, soft hyphens and breaks.
@@ -47,6 +51,11 @@ _SEEN_THOUGH_FORMATTING = range(0x0600, 0x08E3)
 def escaped(character: str) -> str:
     """How a character that cannot be drawn is shown."""
     return f"[U+{ord(character):04X}]"
+
+
+def broken(text: str) -> str:
+    """Legible text for a narrow column."""
+    return _LONG_IN_A_COLUMN.sub(_in_pieces, text)
 
 
 class Legible:

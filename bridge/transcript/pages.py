@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from bridge.transcript.events import EPOCH
-from bridge.transcript.legible import Legible
+from bridge.transcript.legible import Legible, broken
 from bridge.transcript.markup import Block, blocks, each_text, paragraphs, plain
 from bridge.transcript.media import thumbnail_path
 from bridge.transcript.model import Kind, Milliseconds, Participant, Remark, Transcript
@@ -48,6 +48,8 @@ _NO_TEXT = {
     "edit": "The content of this edit is not on record.",
     "notice": "The content of this notice is not on record.",
 }
+
+_ENCRYPTED = "This message is encrypted and cannot be read."
 
 _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 _STRONG = frozenset({"L", "R", "AL"})
@@ -164,7 +166,7 @@ class Pages:
         return f"{transcript.entries:,} (numbers {transcript.first:,} to {transcript.last:,}): {kinds}"
 
     def _participant(self, one: Participant) -> Page:
-        show, person = self._legible.line, one.person
+        show, person = self._in_a_column, one.person
         return {
             "who": show(person.name),
             "also": show(", ".join(name for name in one.names if name != person.name)),
@@ -173,6 +175,9 @@ class Pages:
             "id": show(person.matrix),
             "stays": [self._stay(*stay) for stay in one.stays] or ["did not join"],
         }
+
+    def _in_a_column(self, text: str) -> str:
+        return broken(self._legible.line(text))
 
     def _stay(self, joined: Milliseconds | None, left: Milliseconds | None) -> str:
         came = self._moment(joined) or "at an unknown time"
@@ -217,7 +222,8 @@ class Pages:
     def _body(self, line: Line) -> list[Block]:
         html, text = line.get("html"), line["text"]
         if text is None and not html:
-            return [{"k": "p", "r": [{"t": _NO_TEXT[line["kind"]], "i": 1}]}]
+            encrypted = (line.get("content") or {}).get("type") == "m.room.encrypted"
+            return [{"k": "p", "r": [{"t": _ENCRYPTED if encrypted else _NO_TEXT[line["kind"]], "i": 1}]}]
         found = blocks(html) if html else None
         body = found or paragraphs(text or "")
         each_text(body, self._legible)

@@ -117,6 +117,18 @@ def test_the_foot_of_a_page_names_the_export_the_page_and_its_messages(trip: Exp
     assert "–36" in third
 
 
+def test_a_page_on_which_no_message_begins_names_the_one_that_goes_on(make: Make) -> None:
+    room = Room()
+    room.says(ANN, "hello")
+    room.says(PAT, "\n".join(f"line {number}" for number in range(150)))
+
+    _, first, second, third = pages(make(room).pdfs[0])
+
+    assert "messages 1–2" in first
+    assert "message 2, continued" in second
+    assert "message 2, continued" in third
+
+
 def test_the_cover_says_who_exported_what_and_why_and_what_is_missing(trip: Exported) -> None:
     cover = bare(next(pages(trip.pdfs[0])))
 
@@ -138,13 +150,30 @@ def test_edits_deletions_and_reactions_stand_at_the_message_and_where_they_happe
 
     for said in (
         "Edited later by Pat Chan (11)",
-        "Before the edit: 10, Pat Chan: Mia is ill today, she has a temprature of 38.5.",
+        "The original: 10, Pat Chan: Mia is ill today, she has a temprature of 38.5.",
         "Deleted later by Pat Chan (13)",
         "Pat Chan deleted 12 (not meant for everybody).",
         "Reactions: [U+1F44D] Pat Chan (9)",
         "In reply to 7, Ann Lee: Please bring the signed form on Thursday.",
     ):
         assert bare(said) in found
+
+
+def test_every_edit_names_the_original_as_that(make: Make) -> None:
+    """Not as what stood there before it, which is the edit before."""
+    room = Room()
+    first = room.says(PAT, "at eihgt")
+    room.edits(PAT, first, "at eight")
+    room.edits(PAT, first, "at nine")
+
+    assert text(make(room)).count(bare("The original: 1, Pat Chan: at eihgt")) == 2
+
+
+def test_an_encrypted_message_says_that_it_is(make: Make) -> None:
+    room = Room()
+    room.event("m.room.encrypted", PAT, {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x"})
+
+    assert bare("This message is encrypted and cannot be read.") in text(make(room))
 
 
 def test_a_reaction_that_was_taken_back_says_so_at_its_message(make: Make) -> None:
@@ -259,6 +288,72 @@ def test_no_letter_leaves_the_page(make: Make) -> None:
         for place in range(drawn.count_chars()):
             left, _, right, _ = drawn.get_charbox(place)
             assert 0 <= left <= right <= leaf.get_width(), drawn.get_text_range(max(0, place - 20), 21)
+
+
+def test_no_word_of_a_participant_reaches_into_the_next_column(make: Make) -> None:
+    """The widest letters of the widest face: a word that is short on a line is long in a third of one."""
+    room = Room()
+    long = f"@{'w' * 38}:h.example"
+    room.joins(long, "W" * 39)
+
+    document = pypdfium2.PdfDocument(make(room).pdfs[0])
+    drawn = document[0].get_textpage()
+
+    whole = drawn.get_text_range()
+    (second,) = (drawn.get_charbox(place)[0] for place in [whole.index("Role and organisation")])
+    letters = [
+        place
+        for place, letter in enumerate(whole)
+        if letter in "Ww" and "W" * 3 in whole[place - 3 : place + 4].upper()
+    ]
+    assert len(letters) >= 70
+    assert max(drawn.get_charbox(place)[2] for place in letters) <= second
+
+
+def test_a_head_in_any_script_stands_on_one_line_with_its_number_and_time(make: Make) -> None:
+    room = Room()
+    room.joins(PAT, "محمد علي")
+    room.says(PAT, "-")
+
+    leaf = pypdfium2.PdfDocument(make(room).pdfs[0])[1]
+
+    drawn = leaf.get_textpage()
+    digits = [
+        drawn.get_charbox(place) for place in range(drawn.count_chars()) if drawn.get_text_range(place, 1).isdigit()
+    ]
+    numbers = [bottom for left, bottom, *_ in digits if 70 < left < 95 and bottom > 70]
+    times = {round(bottom, 1) for left, bottom, *_ in digits if left > 480 and bottom > 70}
+    assert len(numbers) == 2
+    assert all(any(abs(number - time) < 0.5 for time in times) for number in numbers)
+
+
+def test_a_picture_and_what_is_said_of_it_stay_together(make: Make) -> None:
+    room = Room()
+    for number in range(40):
+        room.says(ANN, f"filler {number}\n" * (number % 3 + 1))
+        room.shares(ANN, f"{number}.png", picture(form="PNG", size=(300, 40 + number * 60)), "image/png")
+
+    for leaf in list(pages(make(room).pdfs[0]))[1:]:
+        assert leaf.count("File:") == leaf.count("SHA-256")
+
+
+def test_a_wide_picture_takes_no_more_room_than_it_fills(make: Make) -> None:
+    room = Room()
+    room.shares(ANN, "wide.png", picture(form="PNG", size=(2000, 80)), "image/png")
+    room.shares(ANN, "tall.png", picture(form="PNG", size=(60, 1500)), "image/png")
+
+    document = pypdfium2.PdfDocument(make(room).pdfs[0])
+
+    drawn = [
+        one.get_bounds() for one in document[1].get_objects(filter=(pypdfium2.raw.FPDF_PAGEOBJ_IMAGE,), max_depth=9)
+    ]
+    (left, bottom, right, top), (_, tall_bottom, _, tall_top) = sorted(drawn, key=lambda box: -box[3])
+    said = document[1].get_textpage()
+    above = said.get_charbox(said.get_text_range().index("SHA-256"))[1]
+    assert right - left > 420
+    assert top - bottom < 25
+    assert above - top < 10
+    assert tall_top - tall_bottom == pytest.approx(32 / 25.4 * 72, abs=1)
 
 
 def test_the_record_keeps_what_the_page_cannot_show(make: Make) -> None:
