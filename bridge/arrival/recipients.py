@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from policy.administered import books_named
-from policy.import_verdicts import Table
 from policy.mistake import instead, quoted
 from policy.model import Membership, Moment, PersonId, Policy, UserId
 from policy.reach import status
@@ -31,6 +30,19 @@ class Recipients(NamedTuple):
 
     people: list[PersonId]
     mistakes: list[str]
+
+
+class Sheet(Protocol):
+    """As much of a spreadsheet as is looked at here."""
+
+    @property
+    def headings(self) -> Sequence[str]: ...
+    @property
+    def rows(self) -> Sequence[Sequence[str]]: ...
+    @property
+    def numbers(self) -> Sequence[int]: ...
+    @property
+    def wrong(self) -> Mapping[tuple[int, str], str]: ...
 
 
 def split(text: str) -> tuple[list[str], str]:
@@ -60,16 +72,16 @@ def named(policy: Policy, organisation: str, words: Sequence[str], now: Moment) 
     return Recipients(list(found), mistakes)
 
 
-def listed(policy: Policy, organisation: str, table: Table) -> Recipients:
+def listed(policy: Policy, organisation: str, sheet: Sheet) -> Recipients:
     """Everybody whom the rows of a spreadsheet name by identifier, Matrix ID or e-mail address."""
-    naming = [heading for heading in NAMING if heading in table.headings]
+    naming = [heading for heading in NAMING if heading in sheet.headings]
     if not naming:
         return Recipients([], [f"The first row has to hold one of the headings {', '.join(NAMING)}."])
     found: dict[PersonId, None] = {}
     mistakes = []
-    for number, row in zip(table.numbers, table.rows, strict=True):
-        cells = {heading: row[table.headings.index(heading)] for heading in naming}
-        wrong = [table.wrong[number, heading] for heading in table.headings if (number, heading) in table.wrong]
+    for number, row in zip(sheet.numbers, sheet.rows, strict=True):
+        cells = {heading: row[sheet.headings.index(heading)] for heading in naming}
+        wrong = [sheet.wrong[number, heading] for heading in sheet.headings if (number, heading) in sheet.wrong]
         heading = next((heading for heading in naming if cells[heading]), "")
         people = _meant(policy, organisation, cells[heading]) if heading else []
         if wrong:
