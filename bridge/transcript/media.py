@@ -39,7 +39,12 @@ EXTENSIONS = {
 PICTURES = "image/"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
-_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+_SIGNS = r"[=+\-@%|\uff1d\uff0b\uff0d\uff20]"
+"""What begins a formula, in letters of either width."""
+_UNSEEN = r'(?:[^\S\t\r\n]|[\x00-\x08\x0b\x0c\x0e-\x1f\u200b-\u200f\u2060\ufeff"])*+'
+_STARTS_A_FORMULA = re.compile(rf"{_UNSEEN}{_SIGNS}|[\t\r\n]")
+# Where lists are parted by semicolons a spreadsheet ends the cell there, whatever stands in quotation marks.
+_FORMULA_INSIDE = re.compile(rf"[;,\t\r\n]{_UNSEEN}(?={_SIGNS})")
 
 
 class MediaMissing(Exception):
@@ -127,8 +132,9 @@ def safe_name(number: int, offer: Offer) -> str:
 
 
 def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{cell}" if cell.startswith(_STARTS_A_FORMULA) else cell
+    """A cell that no spreadsheet takes for a formula, nor any part of it (OWASP, CSV injection)."""
+    marked = _FORMULA_INSIDE.sub(r"\g<0>'", cell)
+    return f"'{marked}" if _STARTS_A_FORMULA.match(marked) else marked
 
 
 def _row(number: int, sender: Person, time: Milliseconds | None, file: File) -> tuple[str, ...]:

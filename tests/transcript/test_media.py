@@ -100,9 +100,34 @@ def test_names_in_the_zip_come_from_number_and_event_alone(name: str, mimetype: 
     assert ".." not in safe
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "|cmd"])
+@pytest.mark.parametrize(
+    "cell",
+    ["=1+1", "+1", "-1", "@SUM(A1)", "\t1", "\r1", "|cmd",
+     " =1", "\ufeff=1", "\x00=1", "\u200b=1", '"=1', "＝1", "＠SUM"],
+)  # fmt: skip
 def test_no_cell_is_a_formula(cell: str) -> None:
     assert harmless(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("plan.pdf;=1+1", "plan.pdf;'=1+1"),
+        ("plan.pdf,@SUM(A1)", "plan.pdf,'@SUM(A1)"),
+        ('plan;"=cmd|x";-1', "plan;\"'=cmd|x\";'-1"),
+        ("plan\t=1\n+1", "plan\t'=1\n'+1"),
+    ],
+)
+def test_no_part_of_a_cell_is_a_formula_where_cells_end_at_another_sign(cell: str, written: str) -> None:
+    """Spreadsheets of many countries part cells by semicolons, inside of quotation marks too."""
+    assert harmless(cell) == written
+
+
+@pytest.mark.parametrize(
+    "cell", ["Trip - final (2).pdf", "a=b.txt", "x@y.example", "Meyer; Anna.docx", "50 %.xlsx", ""]
+)
+def test_other_cells_stay_as_they_are(cell: str) -> None:
+    assert harmless(cell) == cell
 
 
 def test_a_file_name_that_is_a_formula_is_none_in_the_index(tmp_path: Path) -> None:
