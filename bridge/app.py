@@ -49,6 +49,7 @@ from bridge.receive import Receiver
 from bridge.refusals import Refusals
 from bridge.registration import token_objection
 from bridge.retry import until_available
+from bridge.sole import HeldError, Sole, sole_user
 from bridge.store import Store, StoredEvent
 from bridge.why_words import why_words
 from policy.concern import mistakes_of
@@ -74,17 +75,27 @@ async def run(config: Config) -> None:
     """Run the bridge until cancelled; raises `StartRefused` where its set-up has to be changed first."""
     if objection := token_objection(config):
         raise StartRefused(objection)
-    store = await until_available(lambda: Store.open(config.database))
     try:
-        async with Homeserver(config) as homeserver:
-            await Bridge(config, store, homeserver).run()
-    except CannotListenError as taken:
+        async with (
+            sole_user(config.database, "qwil run") as sole,
+            _store(config) as store,
+            Homeserver(config) as server,
+        ):
+            await Bridge(config, store, server).run(sole)
+    except (CannotListenError, HeldError) as taken:
         raise StartRefused(str(taken)) from taken
     except BaseExceptionGroup as several:
-        # The page begins to listen beside the other parts.
-        if (unheard := several.subgroup(CannotListenError)) is None:
+        # The page begins to listen beside the other parts, and the database may be lost to another bridge later.
+        if (refusing := several.subgroup((CannotListenError, HeldError))) is None:
             raise
-        raise StartRefused(str(unheard.exceptions[0])) from unheard
+        raise StartRefused(str(refusing.exceptions[0])) from refusing
+
+
+@contextlib.asynccontextmanager
+async def _store(config: Config) -> AsyncIterator[Store]:
+    store = await until_available(lambda: Store.open(config.database))
+    try:
+        yield store
     finally:
         await store.close()
 
@@ -198,8 +209,8 @@ class Bridge:
             apply=lambda expected, by: self._planner.apply(self._performer, self._direct, by=by, expected=expected),
         )
 
-    async def run(self) -> None:
-        """Serve until cancelled."""
+    async def run(self, sole: Sole) -> None:
+        """Serve until cancelled, as long as nobody else works on the database."""
         self._source.load()
         async with self._listening():
             await self._ensure_bot()
@@ -209,6 +220,7 @@ class Bridge:
             if not self._has_module:
                 await self._after_the_fact.load()
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(sole.keep())
                 tasks.create_task(self._receiver.run())
                 tasks.create_task(self._catch_up.run())
                 tasks.create_task(self._survey.run())

@@ -29,6 +29,7 @@ from bridge.observe import Observer
 from bridge.perform import Performer
 from bridge.policy_file import PolicySource, load
 from bridge.receive import Receiver
+from bridge.sole import HeldError, sole_user
 from bridge.store import Store, StoredEvent
 from policy.action import Action, Remove, SetProfile, Withdraw
 from policy.ask import Outcome, run_tests
@@ -431,7 +432,7 @@ async def _apply_alone(config: Config, expected: str | None, by: str) -> dict[st
     source.load()
     store = await Store.open(config.database)
     try:
-        async with _in_place_of_the_bridge(config, store), Homeserver(config) as homeserver:
+        async with _in_place_of_the_bridge(config, store), _alone(config), Homeserver(config) as homeserver:
             observer = await observed(config, store)
             performer = Performer(homeserver, observer)
             direct = Direct(source, observer, performer)
@@ -457,6 +458,16 @@ async def _until_on_record(config: Config, store: Store, done: Planner) -> None:
         "Is its registration in homeserver.yaml?",
         config.appservice.address,
     )
+
+
+@asynccontextmanager
+async def _alone(config: Config) -> AsyncIterator[None]:
+    """A bridge that listens elsewhere works on the same database."""
+    try:
+        async with sole_user(config.database, "qwil apply"):
+            yield
+    except HeldError as held:
+        raise Stopped(f"Nothing was done. {held}") from held
 
 
 @asynccontextmanager

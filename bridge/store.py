@@ -211,14 +211,14 @@ class Store:
         Raises `StoreUnavailable` when it may work later and `StoreRefused` when it will not.
         """
         if url.startswith("sqlite:"):
-            await asyncio.to_thread(_try_to_open, URL(url).path)
+            await asyncio.to_thread(try_to_open, URL(url).path)
             arguments: dict[str, Any] = {"init_commands": list(SQLITE_SETTINGS)}
         else:
             # By default mautrix ends the whole process on an internal error of asyncpg.
             arguments = {"meow_exit_on_ice": False, "min_size": 1, "max_size": 8}
         database = Database.create(url, upgrade_table=upgrades, db_args=arguments)
         try:
-            async with _told_plainly():
+            async with told_plainly():
                 await database.start()
         except BaseException:
             await database.stop()
@@ -590,7 +590,7 @@ class Store:
         await self._execute("DELETE FROM remembered WHERE key = $1", key)
 
     async def _fetch(self, query: str, *values: Any) -> list[Any]:
-        async with _told_plainly():
+        async with told_plainly():
             rows: list[Any] = await self._database.fetch(query, *values)
             return rows
 
@@ -599,7 +599,7 @@ class Store:
         return rows[0][0] if rows else None
 
     async def _execute(self, query: str, *values: Any) -> None:
-        async with _told_plainly():
+        async with told_plainly():
             await self._database.execute(query, *values)
 
     async def _write(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -610,7 +610,7 @@ class Store:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Any]:
         anything: Any = self._database  # mautrix' own stubs call its context managers coroutines
-        async with _told_plainly(), anything.acquire() as connection, connection.transaction():
+        async with told_plainly(), anything.acquire() as connection, connection.transaction():
             yield connection
 
 
@@ -689,7 +689,7 @@ def _one(rows: Sequence[Any]) -> StoredEvent | None:
     return StoredEvent(*rows[0]) if rows else None
 
 
-def _try_to_open(path: str) -> None:
+def try_to_open(path: str) -> None:
     """Complain about a file that is no database before a connection is made, whose thread would outlive the failure."""
     if not Path(path).absolute().parent.is_dir():
         raise StoreRefused(
@@ -711,7 +711,7 @@ def _try_to_open(path: str) -> None:
 
 
 @asynccontextmanager
-async def _told_plainly() -> AsyncIterator[None]:
+async def told_plainly() -> AsyncIterator[None]:
     """Turn what the drivers raise into our exceptions; a mistake in our own SQL stays what it is."""
     try:
         yield

@@ -78,7 +78,7 @@ async def _mark(hands: Hands, homeserver: Homeserver, observer: Observer, action
 
 
 async def withdraw(hands: Hands, observer: Observer, room: RoomName, user: UserId, reason: str) -> None:
-    """End a place in the room in the name of whoever has it: clients give those they invite as much power as the bot."""
+    """End a place in the room in its holder's name: clients give those they invite as much power as the bot has."""
     if observer.local(user):
         await hands.leave(room, user, forget=True, reason=reason)
     else:
