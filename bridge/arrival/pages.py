@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from yarl import URL
 
@@ -53,6 +54,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
+    "Server": "qwil",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex, nofollow",
@@ -60,6 +62,17 @@ HEADERS = {
 
 GONE = {"unknown": 404, "no_page": 404, "too_many": 429, "fault": 500, "outside": 403}
 """HTTP status of what does not work; everything else is gone (410)."""
+
+TITLES = {
+    "accepted": "gone_title_accepted",
+    "declined": "declined_title",
+    "too_many": "gone_title_wait",
+    "fault": "gone_title_wait",
+    "outside": "gone_title_outside",
+}
+"""Keys of the wording, for what is not a link that does not work."""
+
+NOTHING_TYPED = dict.fromkeys(("username", "matrix", "mobile", "platform", "terms"), "")
 
 log = logging.getLogger("qwil.arrival")
 
@@ -214,9 +227,9 @@ class Pages:
             "sets": self._acceptance.sets(member),
             "number": self._acceptance.asked_for_number(member),
             "problems": problems,
-            "typed": {"username": "", "matrix": "", "mobile": "", **(typed or {})},
+            "typed": {**NOTHING_TYPED, **(typed or {})},
             "proving": proving or "",
-            "shown_in": "code" if proving else "new",
+            "shown_in": "code" if proving and (typed or {}).get("do") != "accept" else "new",
             "sso": self._by_sign_on,
             "fixed_username": fixed[1:].partition(":")[0] if here else "",
             "fixed": fixed,
@@ -233,14 +246,21 @@ class Pages:
         w, organisation = self._wording(guest), _name(guest.organisation if guest else None)
         text = w(f"gone_{key}", organisation=organisation, **values)
         user = _account(guest) if guest is not None and key == "accepted" else None
-        title = w("gone_title_accepted" if key == "accepted" else "gone_title")
-        return self._told(guest, title, text, user=user, status=status or GONE.get(key, 410))
+        return self._told(guest, w(TITLES.get(key, "gone_title")), text, user=user, status=status or GONE.get(key, 410))
 
     def _told(
         self, guest: Guest | None, heading: str, text: str, *, user: UserId | None = None, status: int = 200
     ) -> web.Response:
-        login = self._login(user) if user is not None else None
-        values = {"heading": heading, "text": text, "login": login, "problems": (), "sso": self._by_sign_on}
+        elsewhere = user if user is not None and not user.endswith(f":{self._config.homeserver.server_name}") else None
+        login = self._login(user) if user is not None and not elsewhere else None
+        values = {
+            "heading": heading,
+            "text": text,
+            "login": login,
+            "elsewhere": elsewhere,
+            "problems": (),
+            "sso": self._by_sign_on,
+        }
         return self._page("told.html", guest, values, status=status)
 
     def _login(self, user: UserId) -> dict[str, Any]:
@@ -291,7 +311,7 @@ async def _typed(request: web.Request) -> dict[str, str]:
     """What stands in the form that was sent."""
     try:
         form = await request.post()
-    except (ValueError, LookupError, AssertionError) as broken:
+    except (ValueError, LookupError, AssertionError, HttpProcessingError) as broken:
         raise web.HTTPBadRequest from broken
     return {name: value for name, value in form.items() if isinstance(value, str)}
 

@@ -18,6 +18,9 @@ def username_objection(username: str) -> str:
         return "username_is_email"
     if not _ALLOWED.fullmatch(username):
         return "username_characters"
+    if username.startswith("_"):
+        # Synapse keeps these for application services.
+        return "username_begins"
     if len(username) < SHORTEST_USERNAME:
         return "username_short"
     if len(username) > LONGEST_USERNAME:

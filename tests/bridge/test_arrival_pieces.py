@@ -65,6 +65,7 @@ def test_such_usernames_may_be_chosen(username: str) -> None:
         ("pat.chan\n", "username_characters"),
         ("pat@home.example", "username_is_email"),
         ("x" * 101, "username_long"),
+        ("_pat.chan", "username_begins"),
     ],
 )
 def test_such_usernames_may_not(username: str, objection: str) -> None:
