@@ -32,7 +32,10 @@ INVITE = (
     "invite [staff|client] NAME E-MAIL [MOBILE] [in BOOK…] [as IDENTIFIER] [title “JOB TITLE”] [note TEXT] "
     "| invite letter PERSON…|BOOK"
 )
+RESEND = "resend PERSON… | resend PERSON E-MAIL | resend BOOK"
 MOST_LETTERS = 500
+MOST_NAMED = 20
+"""As many are named in an answer; more are counted."""
 
 _NOTE = re.compile(r"(?:^|\s)note:?\s+(.*)\Z", re.DOTALL | re.IGNORECASE)
 _MARKS = ("in", "as", "title", "of")
@@ -87,7 +90,7 @@ class ArrivalWords:
         """The table of words; `status` of the others is followed by what invitations need."""
         of_admins: dict[str, tuple[str, str, Callable[[Asked], Awaitable[str]]]] = {
             "invite": (INVITE, "add somebody and mail the invitation, or get it as letters", self.invite),
-            "resend": ("resend PERSON [E-MAIL]", "a fresh invitation, to a corrected address", self.resend),
+            "resend": (RESEND, "a fresh invitation, to a corrected address", self.resend),
             "revoke": ("revoke PERSON…", "take back an invitation", self.revoke),
         }
         words = {name: Word(usage, does, _run(run), admins=True) for name, (usage, does, run) in of_admins.items()}
@@ -136,7 +139,7 @@ class ArrivalWords:
         words = tokens(asked.rest)
         address = words.pop() if words and EMAIL.fullmatch(words[-1]) and not words[-1].startswith("@") else ""
         desk = await self._office.desk(asked, "people")
-        people = _invited(desk, words, "“resend PERSON [E-MAIL]”")
+        people = self._addressees(desk, words, f"“{RESEND}”")
         if address and len(people) > 1:
             raise Answer("One address is for one person: “resend PERSON E-MAIL”.")
         for member in people:
@@ -148,7 +151,8 @@ class ArrivalWords:
         for member in people:
             await self._audit(desk, f"resend {member.id}", email=member.email)
             await self._arrivals.resend(member)
-        sent = ", ".join(f"{member.name} ({member.email})" for member in people)
+        named = ", ".join(f"{member.name} ({member.email})" for member in people[:MOST_NAMED])
+        sent = named if len(people) <= MOST_NAMED else f"{len(people)} people"
         return self._arrivals.missing() or f"A fresh invitation goes out to {sent}. Links sent before work no more."
 
     async def revoke(self, asked: Asked) -> str:
@@ -178,39 +182,51 @@ class ArrivalWords:
         await self._store.audit(desk.asked.user, what, {**details, **where}, time=desk.asked.now)
 
     async def _letters(self, desk: Desk, words: Sequence[str]) -> str:
-        people = self._addressees(desk, words)
+        people = self._addressees(desk, words, "“invite letter PERSON…” or “invite letter BOOK”")
         if missing := self._arrivals.missing_page():
             raise Answer(missing)
         organisations = list(dict.fromkeys(member.organisation for member in people))
         if len(organisations) > 1 or len(people) > MOST_LETTERS:
             raise Answer(f"Letters are made for one organisation at a time, {MOST_LETTERS} at most.")
         organisation = desk.policy.organisations[organisations[0]]
-        letters = []
+        letters, links, declined = [], [], []
         for member in people:
             await self._require_rights(desk, member)
             one = self._ledger.get(member.id)
             if one is None:
                 raise Answer(f"{member.name} has just been invited: write it again in a moment.")
-            link, until = await self._arrivals.fresh_link(one)
-            letters.append(Letter(member, link, until, one.note))
+            if one.state == "declined":
+                declined.append(member.name)
+                continue
+            link = self._arrivals.printed_link(one)
+            links.append(link)
+            letters.append(Letter(member, link.address, link.until, one.note))
+        but = f" Without {', '.join(declined)}, who declined: “resend” offers it again." if declined else ""
+        if not letters:
+            raise Answer(f"There is no letter to print.{but}")
         logo = logo_of(organisation, self._source.path.parent)
         try:
             pdf = await asyncio.to_thread(letters_pdf, organisation, letters, logo, desk.asked.now)
         except CannotDraw as reason:
             raise Answer(str(reason)) from reason
-        await self._audit(desk, "letters", people=[member.id for member in people])
+        # Only now: had they not been drawn, the links sent before would be all that people have.
+        for link in links:
+            await self._arrivals.adopt(link)
+        await self._audit(desk, "letters", people=[letter.member.id for letter in letters])
         about = f"letters {desk.asked.event.event_id}"
         name = f"invitations-{organisation.identifier}.pdf"
         await self._carrier.send(desk.asked.user, pdf, name=name, mimetype="application/pdf", about=about)
         number = "is one letter" if len(letters) == 1 else f"are {len(letters)} letters"
         return (
             f"Here {number} to print. Each holds a secret link: delete the file when they are printed. "
-            "Links sent before work no more, and no mail follows until “resend”."
+            f"Links sent before work no more, and no mail follows until “resend”.{but}"
         )
 
-    def _addressees(self, desk: Desk, words: Sequence[str]) -> tuple[Membership, ...]:
+    def _addressees(self, desk: Desk, words: Sequence[str], usage: str) -> tuple[Membership, ...]:
         """Everybody invited whom the words name, or who is in the book they name."""
         if len(words) == 1 and (books := books_named(desk.policy, desk.organisations, words[0])):
+            if len(books) > 1:
+                raise Answer(f"Write which one: {' or '.join('/'.join(each) for each in books)}.")
             organisation, book = books[0]
             members = desk.policy.organisations[organisation].books[book].members
             people = (desk.policy.people[person] for person in sorted(members))
@@ -218,7 +234,7 @@ class ArrivalWords:
             if not found:
                 raise Answer(f"Nobody in the contact book {book} is invited and has yet to accept.")
             return found
-        return _invited(desk, words, "“invite letter PERSON…” or “invite letter BOOK”")
+        return _invited(desk, words, usage)
 
     # Terms
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from bridge.arrival.bounce import return_address
 from bridge.arrival.broadcast import Broadcasts
@@ -39,6 +39,15 @@ MOST_NUMBERS = 50
 """Phone numbers listed in an answer to `status`."""
 
 log = logging.getLogger("qwil.arrival")
+
+
+class PrintedLink(NamedTuple):
+    """A link that goes on paper."""
+
+    person: PersonId
+    address: str
+    until: Moment
+    hash: str
 
 
 class Arrivals:
@@ -243,14 +252,19 @@ class Arrivals:
     def _letterhead(self, organisation: Organisation) -> Letterhead:
         return Letterhead(organisation, self._config.mail.sender, logo_of(organisation, self._source.path.parent))
 
-    async def fresh_link(self, one: Invitation) -> tuple[str, Moment]:
-        """The newest link from now on, for a letter: no mail replaces it, nor does one that is being sent."""
+    def printed_link(self, one: Invitation) -> PrintedLink:
+        """A link for a letter, which works once it is adopted."""
         organisation = self._source.policy.organisations[one.person.partition("/")[0]]
         token = fresh_token()
         until = self._clock() + organisation.invitations.link_days * DAY
-        fresh = replace(one.with_link(token_hash(token), until), letter=True, next_mail=None, sending=False)
-        await self._ledger.put(fresh)
-        return self.link(token), until
+        return PrintedLink(one.person, self.link(token), until, token_hash(token))
+
+    async def adopt(self, printed: PrintedLink) -> None:
+        """It is the newest link from now on: no mail replaces it, nor does one that is being sent."""
+        one = self._ledger.get(printed.person)
+        if one is not None and one.state == "pending":
+            linked = one.with_link(printed.hash, printed.until)
+            await self._ledger.put(replace(linked, letter=True, next_mail=None, sending=False))
 
     async def resend(self, member: Membership) -> None:
         """Offer it again now, whatever became of it; every link before is dead (INV-6)."""

@@ -265,7 +265,9 @@ async def test_a_letter_printed_while_a_mail_is_on_its_way_is_not_made_old_by_a_
     printed = []
 
     async def printing() -> None:
-        printed.append((await arrivals.fresh_link(office.invitation))[0])
+        letter = arrivals.printed_link(office.invitation)
+        await arrivals.adopt(letter)
+        printed.append(letter.address)
 
     office.bag.on_the_way = printing
     await arrivals.work()
@@ -471,13 +473,15 @@ async def test_a_mail_in_hand_at_a_kill_is_followed_also_where_the_policy_is_bro
 async def test_a_letter_has_its_own_link_and_no_mail_takes_its_place(office: Office) -> None:
     arrivals = await office.started()
     await arrivals.work()
-    link, _ = await arrivals.fresh_link(office.invitation)
+    letter = arrivals.printed_link(office.invitation)
+    assert office.standing(office.bag.links()[0]) == "open"
+    await arrivals.adopt(letter)
     office.now += DAY
     await arrivals.work()
 
     assert len(office.bag.mails) == 1
     assert office.standing(office.bag.links()[0]) == "replaced"
-    assert office.standing(link) == "open"
+    assert office.standing(letter.address) == "open"
 
 
 async def test_tokens_are_kept_as_hashes_alone_and_never_logged(
