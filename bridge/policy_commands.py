@@ -41,10 +41,14 @@ def _check_arguments(parser: ArgumentParser) -> None:
 
 
 def _check(asked: Namespace) -> int:
+    from bridge.arrival.foresight import foreseen
     from policy.forewarn import warnings
 
     found = read_policy(asked.policy)
-    mistakes, warned = (found, []) if isinstance(found, tuple) else ((), warnings(found, time.time()))
+    if isinstance(found, tuple):
+        mistakes, warned = found, []
+    else:
+        mistakes, warned = (), [*warnings(found, time.time()), *foreseen(found, asked.policy.parent)]
     if asked.json:
         print_json({"good": not mistakes, "mistakes": _placed(mistakes), "warnings": warned})
         return BAD if mistakes else GOOD

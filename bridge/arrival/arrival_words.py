@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from bridge.arrival.arrivals import Arrivals
 from bridge.arrival.bounce_watch import BounceWatch
+from bridge.arrival.foresight import foreseen
 from bridge.arrival.invitation import LONGEST_NOTE
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.letter import CannotDraw, Letter, letters_pdf
@@ -103,7 +104,13 @@ class ArrivalWords:
         async def run(commands: Commands, asked: Asked) -> str:
             organisations = dict.fromkeys(member.organisation for member in asked.memberships if member.admin)
             before = await status.run(commands, asked)
-            return "\n".join([before, *self._arrivals.status_lines(organisations), *self._bounces.status_lines()])
+            ahead = foreseen(self._source.policy, self._source.path.parent, organisations)
+            return "\n".join([
+                before,
+                *(f"- {line}." for line in ahead),
+                *self._arrivals.status_lines(organisations),
+                *self._bounces.status_lines(),
+            ])  # fmt: skip
 
         return Word(status.usage, status.does, run, status.in_chat, status.staff, status.admins)
 

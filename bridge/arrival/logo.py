@@ -19,6 +19,9 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 
+IN_MAILS = frozenset({"image/png", "image/jpeg", "image/gif"})
+"""What mail programs draw."""
+
 
 class Logo(NamedTuple):
     """A picture."""

@@ -19,13 +19,10 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from yarl import URL
 
-from bridge.arrival.logo import Logo
+from bridge.arrival.logo import IN_MAILS, Logo
 from bridge.arrival.post import Bounced
 from bridge.arrival.words import wording_of
 from policy.model import Membership, Moment, Organisation
-
-IN_MAILS = frozenset({"image/png", "image/jpeg", "image/gif"})
-"""What mail programs draw."""
 
 _JOINERS = "\u200c\u200d"
 """Parts of words in some scripts, and of emoji."""
