@@ -12,6 +12,7 @@ from collections.abc import Callable
 from bridge.direct import Direct
 from bridge.homeserver import Refused
 from bridge.observe import Observer
+from bridge.parts import note_parts
 from bridge.perform import Performer
 from bridge.planning import Planner
 from bridge.policy_file import PolicySource
@@ -87,10 +88,13 @@ class Chats:
             )
         seen = self._observer.seen()
         if room in seen.rooms:
+            await note_parts(self._observer, policy, seen.rooms[room], now)
             await self._performer.all(external_space_actions(seen, seen.rooms[room]))
 
     async def settle_all(self) -> None:
         """Make the whole homeserver what the policy says; removals of many wait for an administrator."""
+        for room in list(self._observer.rooms.values()):
+            await note_parts(self._observer, self._source.policy, room, self._clock())
         await self._tell_places(await self._planner.settle(self._performer, self._direct))
 
     async def _bot_moved(self, event: StoredEvent) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bridge.store import NewEvent, Store
 from policy.before import RoomBefore, as_data, from_data
-from policy.model import UserId
+from policy.model import Moment, UserId
 from policy.observation import Look, Member, Observation, Presence, Room, RoomName
 from policy.rooms import CHAT, DIRECT, DRAFT, SPACE
 
@@ -25,6 +26,8 @@ PRESENCES: Mapping[str, Presence] = {
     "knock": "knock",
 }
 State = dict[tuple[str, str], Mapping[str, Any]]
+PART = "part:"
+"""Under which names it is kept for which organisations somebody was in a chat."""
 UNDONE = "undone:"
 """Under which names those are kept who were brought into a chat against the rules and taken out again."""
 BEFORE = "before:"
@@ -47,9 +50,12 @@ class Observer:
         self._withheld: set[tuple[RoomName, UserId]] = set()
         self._before: dict[RoomName, RoomBefore] = {}
         self._undone: dict[RoomName, set[UserId]] = {}
+        self._parts: dict[RoomName, dict[UserId, Mapping[str, Moment | None]]] = {}
 
     async def load(self) -> None:
         """Read everything from the record."""
+        for room, user, organisations in (await self._store.recall_all(PART)).values():
+            self._parts.setdefault(room, {})[UserId(user)] = organisations
         for room, user in (await self._store.recall_all(UNDONE)).values():
             self._undone.setdefault(room, set()).add(UserId(user))
         for kind in MARKS:
@@ -100,7 +106,9 @@ class Observer:
         state[kind, key] = content
         if room in self._rooms or (kind in MARKS and key == ""):
             undone = self._undone.get(room, set())
-            self._rooms[room] = _as_room(room, self._creators.get(room, UserId("")), state, self.bot, undone)
+            shown = _as_room(room, self._creators.get(room, UserId("")), state, self.bot, undone)
+            parts = self._parts.get(room)
+            self._rooms[room] = replace(shown, took_part=parts) if parts else shown
 
     async def refresh(self, room: RoomName, kind: str, key: str) -> None:
         """Look up what the record says now: an event may be handled late, after the state went on."""
@@ -173,6 +181,14 @@ class Observer:
         await self._store.remember(history, room)
         await self._store.fill(room, [], state, received=time.time())
         await self._load_room(room)
+
+    async def remember_part(self, room: RoomName, user: UserId, parts: Mapping[str, Moment | None]) -> None:
+        """For these organisations the person is or was in the chat."""
+        await self._store.remember(f"{PART}{room}:{user}", [room, user, parts])
+        known = {**self._parts.get(room, {}), user: parts}
+        self._parts[room] = known
+        if room in self._rooms:
+            self._rooms[room] = replace(self._rooms[room], took_part=known)
 
     async def undo(self, room: RoomName, user: UserId) -> None:
         """This person should never have come in, and does not count as a former participant."""

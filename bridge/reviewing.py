@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from bridge.observe import PRESENCES
@@ -47,7 +48,9 @@ class Access(NamedTuple):
 def as_chat(policy: Policy, room: Room, bot: UserId, now: Moment) -> Chat | None:
     """The room as the policy's questions take it; none if it is no chat of an organisation in the policy."""
     present = (*room.inside(bot), *(room.held if room.draft else ()))
-    return chat_in_room(policy, room.chat, present, room.former(), now, creator=room.creator)
+    chat = chat_in_room(policy, room.chat, present, room.former(), now, creator=room.creator)
+    took_part = frozenset(one for parts in room.took_part.values() for one in parts)
+    return replace(chat, took_part=took_part) if chat is not None and took_part else chat
 
 
 def may_export(policy: Policy, room: Room, bot: UserId, user: UserId, now: Moment) -> Decision:
@@ -135,23 +138,30 @@ async def still_allowed(
 async def _departure(
     store: Store, policy: Policy, room: Room, bot: UserId, organisation: str, now: Moment
 ) -> StoredEvent | None:
-    """The event with which the organisation's last member left the chat; none while one is in it, or none ever was."""
-    if organisation in _organisations(policy, room, room.inside(bot), now):
+    """The event with which the organisation's last member left the chat; none while one is in it, or none ever was.
+
+    Who is still inside and stands for it no longer has left it at that moment.
+    """
+    if any(organisation == _now_for(policy, room, user, now) for user in room.inside(bot)):
         return None
-    inside: set[str] = set()
+    inside: set[UserId] = set()
     last: StoredEvent | None = None
     for event in await store.events_of_type(room.id, "m.room.member"):
         user = UserId(event.state_key or "")
-        if organisation not in _organisations(policy, room, (user,), now):
+        if organisation not in {_now_for(policy, room, user, now), *room.took_part.get(user, ())}:
             continue
         was_inside = bool(inside)
         presence = PRESENCES.get(str(event.content.get("membership")), "leave")
         (inside.add if presence in ("join", "invite") else inside.discard)(user)
         if was_inside and not inside:
             last = event
-    return last
+    if not inside:
+        return last
+    ends = [room.took_part.get(user, {}).get(organisation) or 0.0 for user in inside]
+    return await store.last_event(room.id, received=max(ends))
 
 
-def _organisations(policy: Policy, room: Room, users: Iterable[UserId], now: Moment) -> Iterator[str]:
-    members = (stood_for(policy, room.home, user, now) for user in users)
-    return (member.organisation for member in members if member is not None)
+def _now_for(policy: Policy, room: Room, user: UserId, now: Moment) -> str | None:
+    """The organisation for which somebody is or was in the chat, as the policy has it."""
+    member = stood_for(policy, room.home, user, now)
+    return member.organisation if member is not None else None

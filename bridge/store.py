@@ -344,6 +344,14 @@ class Store:
         """The event of that id as it was first received."""
         return _one(await self._fetch(f"SELECT {EVENT} FROM events WHERE event_id = $1", event_id))  # noqa: S608 - our own column names
 
+    async def last_event(self, room: str, *, received: Moment) -> StoredEvent | None:
+        """The room's latest event, by arrival, that was received by that moment."""
+        rows = await self._fetch(
+            f"SELECT {EVENT} FROM events WHERE room_id = $1 AND received <= $2 ORDER BY arrival DESC LIMIT 1",  # noqa: S608 - our own column names
+            room, received,
+        )  # fmt: skip
+        return _one(rows)
+
     async def events(self, room: str, *, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         """The events of a room in the order of arrival, a page at a time: `after` is the last arrival seen."""
         rows = await self._fetch(

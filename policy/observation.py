@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from policy.before import RoomBefore
 from policy.decision import Badge
-from policy.model import UserId
+from policy.model import Moment, UserId
 
 Presence = Literal["join", "invite", "leave", "ban", "knock"]
 INSIDE = ("join", "invite")
@@ -50,6 +50,9 @@ class Room:
     avatar: str = ""
     children: frozenset[RoomName] = frozenset()
     """Rooms a space lists."""
+    took_part: Mapping[UserId, Mapping[str, Moment | None]] = field(default_factory=dict)
+    """The other organisations for which somebody was in the chat as staff, whatever the policy says by now; until when,
+    where they stand for it no longer although they are still inside."""
 
     @property
     def home(self) -> str:

@@ -26,6 +26,8 @@ class Chat:
     """Of a draft; by default the first participant."""
     was: Kind | None = None
     """The kind kept with the chat: it never goes back, also when a former participant's row is gone."""
+    took_part: frozenset[str] = frozenset()
+    """Organisations whose staff were once in it, kept also when their rows are gone."""
 
     @property
     def author(self) -> PersonId | None:

@@ -56,7 +56,7 @@ def organisations(policy: Policy, chat: Chat) -> set[str]:
     elsewhere does not open the chat to those who review there.
     """
     staff = (member for member in _everybody(policy, chat) if member.role == "staff")
-    return {chat.organisation, *(member.organisation for member in staff)}
+    return {chat.organisation, *(member.organisation for member in staff), *chat.took_part}
 
 
 def _everybody(policy: Policy, chat: Chat) -> Iterator[Membership]:
