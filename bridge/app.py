@@ -60,6 +60,7 @@ from policy.turns import next_turn
 
 if TYPE_CHECKING:
     from bridge.export_jobs import ExportJobs
+    from bridge.media_hashes import MediaHashes
 
 LONGEST_SLEEP = 3600.0
 """Seconds until the clock is looked at again, however far the next end date is."""
@@ -127,6 +128,17 @@ def _export_jobs(
     )
 
 
+def _media_hashes(config: Config, store: Store, observer: Observer) -> MediaHashes | None:
+    """What hashes the files of chats as they come; only exports need it."""
+    try:
+        from bridge.media_hashes import MediaHashes
+        from bridge.media_repository import MediaRepository
+    except ModuleNotFoundError:
+        return None
+    repository = MediaRepository(config.homeserver.address, config.appservice.as_token, patience=0)
+    return MediaHashes(store=store, observer=observer, fetch=repository.fetch)
+
+
 class Bridge:
     """The bridge of one homeserver."""
 
@@ -169,6 +181,7 @@ class Bridge:
             direct=self._direct,
         )
         self._exports = _export_jobs(config, self._source, store, self._observer, homeserver, self._direct, attachments)
+        self._media = _media_hashes(config, store, self._observer)
         exports = self._export_words = ExportWords(store=store, observer=self._observer, jobs=self._exports)
         administration = Administration(office, exports.status_lines).words()
         self._commands = Commands(
@@ -231,6 +244,8 @@ class Bridge:
                 tasks.create_task(self._export_words.keep_searchable())
                 if self._exports is not None:
                     tasks.create_task(self._exports.run())
+                if self._media is not None:
+                    tasks.create_task(self._media.run())
 
     async def handle(self, event: StoredEvent) -> None:
         """One event from the record: what it changed is noted, then whoever it concerns acts."""
@@ -238,6 +253,8 @@ class Bridge:
             if event.state_key is not None:
                 await self._observer.refresh(event.room_id, event.type, event.state_key)
             self._survey.note(event)
+            if self._media is not None:
+                await self._media.note(event)
             if not self._has_module:
                 await self._after_the_fact.handle(event)
             await self._chats.handle(event)

@@ -21,13 +21,14 @@ from typing import Any, NamedTuple
 from bridge.completion import complete
 from bridge.config import Config
 from bridge.homeserver import Homeserver
+from bridge.media_hashes import received
 from bridge.media_repository import PATIENCE, MediaRepository
 from bridge.reviewing import as_chat
 from bridge.store import Store
 from bridge.transcript import bundle, fonts, signature
 from bridge.transcript.assemble import Settings, export
 from bridge.transcript.collect import Spooled, spool
-from bridge.transcript.model import Account, Person, Range
+from bridge.transcript.model import Account, Person, Range, Received
 from policy.model import Moment, Policy, UserId
 from policy.observation import Room
 from policy.rooms import shown_badge, shown_name, stood_for
@@ -123,7 +124,8 @@ class ExportMaker:
             events = await spool(self._events(room.id), place / EVENTS)
             account = _account(order, policy, room, self._bot, self._config.exports.handling, notes)
             people = _people(policy, room, self._bot, order.asked)
-            await self._in_a_thread(account, events, people, place, out, order.rsmf, progress)
+            known = await received(self._store, room.id)
+            await self._in_a_thread(account, events, people, known, place, out, order.rsmf, progress)
         return await asyncio.to_thread(_read_made, out, taking_part(policy, room, self._bot, order.asked))
 
     async def forget(self, order: Order) -> None:
@@ -139,6 +141,7 @@ class ExportMaker:
         account: Account,
         events: Spooled,
         people: dict[str, Person],
+        known: dict[str, Received],
         place: Path,
         out: Path,
         rsmf: bool,
@@ -166,7 +169,17 @@ class ExportMaker:
                 patience=self._patience,
                 pause=stopping.wait,
             )
-            export(account, checked, people, media.fetch, work=place, out=out, settings=settings, progress=told)
+            export(
+                account,
+                checked,
+                people,
+                media.fetch,
+                work=place,
+                out=out,
+                settings=settings,
+                received=known,
+                progress=told,
+            )
 
         working = asyncio.ensure_future(asyncio.to_thread(work))
         try:

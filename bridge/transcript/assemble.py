@@ -20,8 +20,8 @@ from nacl.signing import SigningKey
 from bridge.transcript import bundle, record, rsmf
 from bridge.transcript.compose import Composer
 from bridge.transcript.fonts import Fonts
-from bridge.transcript.media import Fetch, Shelf
-from bridge.transcript.model import Account, Person, Transcript
+from bridge.transcript.media import NONE_KNOWN, Fetch, Shelf
+from bridge.transcript.model import Account, Person, Received, Transcript
 from bridge.transcript.pages import ENTRIES
 from bridge.transcript.render_pdf import TIME_LIMIT, Press, Progress
 
@@ -75,9 +75,12 @@ def export(
     work: Path,
     out: Path,
     settings: Settings,
+    received: Mapping[str, Received] = NONE_KNOWN,
     progress: Progress | None = None,
 ) -> Exported:
     """Make the export in the folder `out`, which must not exist; `work` is kept for another try and may then go.
+
+    `received` is what is known of the files from when they came, by their content URI.
 
     Raises `UnderWay` while another process makes it, `FileExistsError` where `out` is there already, and
     `render_pdf.DrawingFailed` when no PDF can be made of it.
@@ -86,7 +89,7 @@ def export(
         raise FileExistsError(f"{out} is there already: an export is never written over another")
     work.mkdir(parents=True, exist_ok=True)
     with _alone(work):
-        transcript = write_record(account, events(), people, fetch, work)
+        transcript = write_record(account, events(), people, fetch, work, received)
         drawn = _press(work, settings).draw(transcript, progress=progress)
         unfinished = _emptied(work / "unfinished")
         volumes = _place_volumes(drawn.volumes, unfinished)
@@ -98,10 +101,15 @@ def export(
 
 
 def write_record(
-    account: Account, events: Iterable[Mapping[str, Any] | str], people: Mapping[str, Person], fetch: Fetch, work: Path
+    account: Account,
+    events: Iterable[Mapping[str, Any] | str],
+    people: Mapping[str, Person],
+    fetch: Fetch,
+    work: Path,
+    received: Mapping[str, Received] = NONE_KNOWN,
 ) -> Transcript:
     """Write `messages.jsonl` into the work folder, and fetch the files on the way."""
-    with closing(Shelf(work, fetch)) as shelf, (work / record.NAME).open("wb") as out:
+    with closing(Shelf(work, fetch, received)) as shelf, (work / record.NAME).open("wb") as out:
         composer = Composer(people, account, shelf.keep)
         record.write(composer.entries(events), out)
     return composer.transcript()

@@ -156,6 +156,8 @@ class Composer:
         file = self._keep(draft.number, draft.sender, draft.time, offer)
         if file.missing:
             self._problems.append(f"Message {draft.number}: the file “{file.name}” is missing: {file.missing}")
+        if file.changed:
+            self._problems.append(f"Message {draft.number}: the file “{file.name}” is another one: {file.changed}")
         return draft._replace(file=file)
 
     def _wanted(self, event: Event, draft: Entry) -> bool:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from bridge.transcript.compose import Offer
 from bridge.transcript.events import iso
 from bridge.transcript.images import NoPicture, thumbnail
-from bridge.transcript.model import File, Milliseconds, Person
+from bridge.transcript.model import File, Milliseconds, Person, Received
 
 Fetch = Callable[[str], Iterable[bytes]]
 """The bytes behind a Matrix content URI, in pieces; raises `MediaMissing` where there are none."""
+
+NONE_KNOWN: Mapping[str, Received] = {}
 
 HEADINGS = ("number", "time", "sender", "name", "size", "sha256", "path", "missing")
 
@@ -54,9 +56,10 @@ class MediaMissing(Exception):
 class Shelf:
     """Keeps the files of one export in `folder`: `media/`, `thumbnails/` and `index.csv`."""
 
-    def __init__(self, folder: Path, fetch: Fetch) -> None:
+    def __init__(self, folder: Path, fetch: Fetch, received: Mapping[str, Received] = NONE_KNOWN) -> None:
         self._folder = folder
         self._fetch = fetch
+        self._received = received
         self._kept: dict[str, File] = {}
         self._index = (folder / "index.csv").open("w", encoding="utf-8-sig", errors="backslashreplace", newline="")
         self._rows = csv.writer(self._index, lineterminator="\r\n")
@@ -88,11 +91,17 @@ class Shelf:
         try:
             self._store(offer.mxc, path)
         except Exception as wrong:  # whatever goes wrong with one file, the others and the export go on
-            return file._replace(missing=_reason(wrong))
+            return file._replace(missing=_reason(wrong) + self._as_received(offer.mxc))
         file = file._replace(path=f"media/{name}", size=path.stat().st_size, sha256=_sha256(path))
+        if file.sha256 != self._received.get(offer.mxc, file).sha256:
+            file = file._replace(changed=f"It is not the file that was received.{self._as_received(offer.mxc)}")
         self._draw(path, offer)
         self._kept[offer.mxc] = file
         return file
+
+    def _as_received(self, mxc: str) -> str:
+        then = self._received.get(mxc)
+        return f" When it was received it had {then.size:,} bytes and the SHA-256 {then.sha256}." if then else ""
 
     def _store(self, mxc: str, path: Path) -> None:
         if path.exists():
@@ -139,8 +148,8 @@ def harmless(cell: str) -> str:
 
 def _row(number: int, sender: Person, time: Milliseconds | None, file: File) -> tuple[str, ...]:
     size = "" if file.size is None else str(file.size)
-    who = f"{sender.name} ({sender.matrix})"
-    return (str(number), iso(time) or "", who, file.name, size, file.sha256 or "", file.path or "", file.missing or "")
+    who, doubt = f"{sender.name} ({sender.matrix})", file.missing or file.changed or ""
+    return (str(number), iso(time) or "", who, file.name, size, file.sha256 or "", file.path or "", doubt)
 
 
 def _reason(wrong: Exception) -> str:

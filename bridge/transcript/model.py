@@ -47,6 +47,15 @@ class File(NamedTuple):
     size: int | None = None
     sha256: str | None = None
     missing: str | None = None
+    changed: str | None = None
+    """Why it is not the file that was received, where that is known."""
+
+
+class Received(NamedTuple):
+    """What is known of a file from when it came."""
+
+    sha256: str
+    size: int
 
 
 class Entry(NamedTuple):

@@ -242,6 +242,8 @@ class Pages:
             return {**page, "missing": self._legible.line(file.get("missing") or "It is missing.")}
         page["facts"] = f"{file['size']:,} bytes, {self._legible.line(file['mimetype'])}, {file['path']}"
         page["sha256"] = file["sha256"]
+        if file.get("changed"):
+            page["changed"] = self._legible.line(file["changed"])
         small = thumbnail_path(self._folder, Path(file["path"]).name)
         if small.exists():
             page["image"] = small.name if small.stat().st_size else ""

@@ -106,7 +106,8 @@ def _file(file: File) -> str:
         "sha256": file.sha256,
         "mimetype": file.mimetype,
     }
-    return _json({**whole, "missing": file.missing} if file.missing else whole)
+    doubts = {"missing": file.missing, "changed": file.changed}
+    return _json(whole | {name: doubt for name, doubt in doubts.items() if doubt})
 
 
 EVERY = ("number", "event_id", "kind", "time", "sender", "text", "reply_to", "file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import http.server
 import json
 import tempfile
@@ -23,6 +24,7 @@ from bridge.export import ExportMaker
 from bridge.export_jobs import ExportJobs
 from bridge.export_operator import NotExported, export_room
 from bridge.homeserver import Refused
+from bridge.media_hashes import MediaHashes
 from bridge.media_repository import MediaRepository
 from bridge.observe import Observer
 from bridge.policy_file import load
@@ -377,6 +379,25 @@ async def test_a_lost_file_is_one_line(desk: Desk) -> None:
 
     assert desk.homeserver.texts[-1].count("plan.png") == 1
     assert len(desk.homeserver.files) == 2
+
+
+async def test_a_lost_file_is_told_with_what_it_was_when_it_came(desk: Desk) -> None:
+    picture = raw(40, "m.room.message", {"msgtype": "m.image", "body": "plan.png", "url": "mxc://school.example/gone"})
+    await desk.store.receive("t2", [new(picture)], received=2.0)
+    observer = Observer(desk.store, bot=BOT, server="school.example")
+    await observer.load()
+    hashes = MediaHashes(store=desk.store, observer=observer, fetch=lambda _: [b"a plan"])
+    event = await desk.store.event("$40")
+    assert event is not None
+    await hashes.note(event)
+    await hashes.catch_up()
+    jobs = await desk.jobs()
+    await asked(jobs)
+
+    await desk.run(jobs)
+
+    digest = hashlib.sha256(b"a plan").hexdigest()
+    assert f"When it was received it had 6 bytes and the SHA-256 {digest}." in desk.homeserver.texts[-1]
 
 
 async def test_an_operator_exports_without_a_homeserver_and_is_told_what_that_costs(

@@ -13,6 +13,7 @@ from nacl.signing import SigningKey
 from bridge.transcript import fonts as font_search
 from bridge.transcript.assemble import Exported, Settings, export
 from bridge.transcript.fonts import Fonts
+from bridge.transcript.model import Received
 from tests.transcript.room import PEOPLE, Room, account, school_trip
 
 KEY = SigningKey(b"a key of the tests, 32 bytes....")
@@ -34,7 +35,14 @@ def settings(fonts: Fonts) -> Settings:
 def make(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Export a room in folders of its own; `account` and `settings` may be changed by keywords."""
 
-    def made(room: Room, *, work: Path | None = None, set_to: dict[str, Any] | None = None, **changed: Any) -> Exported:
+    def made(
+        room: Room,
+        *,
+        work: Path | None = None,
+        set_to: dict[str, Any] | None = None,
+        received: dict[str, Received] | None = None,
+        **changed: Any,
+    ) -> Exported:
         folder = tmp_path_factory.mktemp("export")
         return export(
             account(**changed),
@@ -44,6 +52,7 @@ def make(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Make:
             work=work or folder / "work",
             out=folder / "out",
             settings=replace(settings, **(set_to or {})),
+            received=received or {},
         )
 
     return made

@@ -15,6 +15,7 @@ from bridge.transcript import images
 from bridge.transcript.compose import Offer
 from bridge.transcript.images import NoPicture, thumbnail
 from bridge.transcript.media import Shelf, harmless, safe_name
+from bridge.transcript.model import Received
 from tests.transcript.room import PAT, PEOPLE, START, Room, picture
 
 
@@ -79,6 +80,41 @@ def test_a_download_that_breaks_off_is_missing_and_leaves_nothing_that_looks_who
 
     assert file.missing == "Fetching it failed: connection reset."
     assert not (tmp_path / "media/000001-abc.pdf").exists()
+
+
+THEN = Received(hashlib.sha256(b"as it came").hexdigest(), 10)
+
+
+def test_a_file_that_is_lost_says_what_it_was_when_it_came(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, Room().fetch, {"mxc://hillside.example/1": THEN})
+
+    kept = shelf.keep(1, PEOPLE[PAT], START, offer(mxc="mxc://hillside.example/1"))
+
+    assert kept.path is None
+    assert str(kept.missing).endswith(f" When it was received it had 10 bytes and the SHA-256 {THEN.sha256}.")
+
+
+def test_a_file_that_is_not_the_one_that_came_is_kept_and_says_so(tmp_path: Path) -> None:
+    room = Room()
+    room.uploads["mxc://hillside.example/1"] = b"another one"
+    shelf = Shelf(tmp_path, room.fetch, {"mxc://hillside.example/1": THEN})
+
+    kept = shelf.keep(1, PEOPLE[PAT], START, offer(mxc="mxc://hillside.example/1"))
+    shelf.close()
+
+    assert (tmp_path / str(kept.path)).read_bytes() == b"another one"
+    assert kept.changed == (
+        f"It is not the file that was received. When it was received it had 10 bytes and the SHA-256 {THEN.sha256}."
+    )
+    assert index(tmp_path)[1][-1] == kept.changed
+
+
+def test_a_file_that_is_still_the_one_that_came_has_nothing_to_say(tmp_path: Path) -> None:
+    room = Room()
+    room.uploads["mxc://hillside.example/1"] = b"as it came"
+    shelf = Shelf(tmp_path, room.fetch, {"mxc://hillside.example/1": THEN})
+
+    assert shelf.keep(1, PEOPLE[PAT], START, offer(mxc="mxc://hillside.example/1")).changed is None
 
 
 @pytest.mark.parametrize(

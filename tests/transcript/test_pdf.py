@@ -14,6 +14,7 @@ import pytest
 from bridge.transcript import fonts as font_search
 from bridge.transcript.assemble import Exported
 from bridge.transcript.fonts import FontsMissing
+from bridge.transcript.model import Received
 from bridge.transcript.render_pdf import PDF_A, DrawingFailed, Press, Sheet
 from tests.transcript.conftest import Make
 from tests.transcript.room import ANN, PAT, SCRIPTS, Room, picture
@@ -364,6 +365,21 @@ def test_the_record_keeps_what_the_page_cannot_show(make: Make) -> None:
     lines = (make(room).folder / "messages.jsonl").read_bytes().splitlines()
 
     assert [json.loads(line)["text"] for line in lines] == list(HOSTILE.values())
+
+
+def test_a_file_that_is_another_one_says_so_on_the_cover_and_where_it_was_shared(make: Make) -> None:
+    room = Room()
+    event = room.shares(ANN, "plan.pdf", b"another one", "application/pdf")
+    then = Received("5" * 64, 1234)
+
+    export = make(room, received={room.events[0]["content"]["url"]: then})
+
+    said = "It is not the file that was received. When it was received it had 1,234 bytes and the SHA-256 " + "5" * 64
+    assert export.problems == (f"Message 1: the file “plan.pdf” is another one: {said}.",)
+    assert text(export).count(bare(said)) == 2
+    (line,) = (export.folder / "messages.jsonl").read_bytes().splitlines()
+    assert json.loads(line)["event_id"] == event
+    assert json.loads(line)["file"]["changed"] == f"{said}."
 
 
 def test_a_broken_picture_is_named_and_the_page_goes_on(make: Make) -> None:
