@@ -16,7 +16,8 @@ from bridge.store import Store, StoreRefused, StoreUnavailable
 from policy.amend import on_record
 from policy.change import Files
 from policy.edit import Refusal, edit
-from policy.imports import Import, plan_import, report
+from policy.import_verdicts import Import, report
+from policy.imports import plan_import
 from policy.mistake import instead, quoted
 from policy.model import Policy
 
@@ -45,9 +46,9 @@ def run(
     except spreadsheet.Unreadable as error:
         raise NotImported(f"{file}: {error}") from error
     notes = [_sent_back(found, file, spreadsheet.kind_of(data))] if found.refused else []
-    if apply and found.changes:
+    if apply and found.does_something:
         notes.append(_apply(config, writer, files, policy, found))
-    elif found.changes:
+    elif found.does_something:
         notes.append("Nothing is done yet: --apply does it.")
     return iter([*report(found), *notes]), found.good
 

@@ -12,7 +12,8 @@ from bridge.attachments import NoFile
 from bridge.commands import Answer, Asked, Commands, Word
 from bridge.office import Act, Desk, Office, only
 from bridge.store import Store
-from policy.imports import Import, counts, plan_import, report
+from policy.import_verdicts import Import, counts, report
+from policy.imports import plan_import
 from policy.mistake import quoted
 from policy.model import UserId
 from policy.naming import tokens
@@ -100,7 +101,7 @@ class Importer:
 
     async def _import(self, desk: Desk, found: Import) -> str:
         await self._store.forget(_key(desk.asked.user))
-        if not found.changes:
+        if not found.does_something:
             return "Nothing was changed: everything in the file is so already, or refused."
         says = f"Imported: {counts(found)}."
         return await self._office.do(desk, Act(f"import into {found.organisation}", found.changes, says), "people")
@@ -126,7 +127,7 @@ def _trial(desk: Desk, words: Sequence[str]) -> Trial:
 
 
 def _how_to_go_on(found: Import) -> str:
-    if not found.changes:
+    if not found.does_something:
         return ""
     rest = " The refused rows are in the file I sent you, with their reasons." if found.refused else ""
     return f"\nNothing is done yet: write “import apply” to do it.{rest}"

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, time
 from io import BytesIO, StringIO
+from itertools import islice
 from typing import Any, Literal
 
 from openpyxl import Workbook, load_workbook
@@ -22,7 +23,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 
 from policy.csv_people import MARKS, csv_sentence, delimiter_of, not_utf8
 from policy.enrol import ADMINS, LEVELS, ROLES, STATUSES
-from policy.imports import MOST_CLIENTS, MOST_ROWS, REASON, Table
+from policy.import_verdicts import MOST_CLIENTS, MOST_ROWS, REASON, Table
 from policy.mistake import quoted
 from policy.sheet import COLUMNS
 
@@ -41,6 +42,8 @@ EMPTIEST = 50_000
 """Rows without anything in them that are passed over."""
 
 SPLIT = f"The file has more than {MOST_ROWS:,} rows: split it into files of at most {MOST_CLIENTS} clients (IMP-3)."
+
+FORMULA = "the cell holds a formula, which is not worked out here: paste it as a value"
 
 WHAT_TO_WRITE = {
     "identifier": "What the person is called in the policy, like p.chan: a-z 0-9 - . _ only. It never changes.",
@@ -63,6 +66,7 @@ WHAT_TO_WRITE = {
 _CHOICES = {"role": tuple(ROLES), "status": tuple(STATUSES), "admin": tuple(ADMINS), "review": tuple(LEVELS),
             "unlisted": ("true", "false")}  # fmt: skip
 _MERGED = re.compile(rb'<mergeCell [^>]*ref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
+_OTHER_ENDS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _SPACE = re.compile(r"[\s_-]+")
 
 Wrong = dict[tuple[int, str], str]
@@ -95,7 +99,7 @@ def write(table: Table, kind: Kind) -> bytes:
 
 def template(kind: Kind) -> bytes:
     """An empty table of people with all headings."""
-    return write(Table(list(COLUMNS), [], []), kind)
+    return write(Table.of(list(COLUMNS), [], []), kind)
 
 
 # CSV
@@ -112,24 +116,50 @@ def _from_csv(data: bytes) -> Table:
     except UnicodeDecodeError:
         place, sentence = not_utf8("", data, delimiter)
         raise Unreadable(f"Row {place.line}, column {place.column}: {sentence}.") from None
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    return _table(_numbered(reader))
+    rows = _csv_rows(text, delimiter)
+    plain = _plain(rows) if "=" not in text else None
+    return plain or _table(_numbered(rows))
 
 
-def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str], Wrong]]:
+def _csv_rows(text: str, delimiter: str) -> list[list[str]]:
+    """As many rows as are looked at."""
+    rows: list[list[str]] = []
+    # In one go where that splits the text as a file would be split: a few rare characters end lines too.
+    rare = any(end in text for end in _OTHER_ENDS)
+    lines = StringIO(text, newline="") if rare else text.splitlines(keepends=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        rows.extend(islice(reader, MOST_ROWS + EMPTIEST + 2))
+    except csv.Error as error:
+        raise Unreadable(f"Row {len(rows) + 1}: {csv_sentence(error)}.") from error
+    return rows
+
+
+def _plain(rows: Sequence[Sequence[str]]) -> Table | None:
+    """The table column by column, for the usual file: every row as wide as the headings, and none of them empty."""
+    if not 1 < len(rows) <= MOST_ROWS + 1 or len(set(map(len, rows))) != 1:
+        return None
+    headings = _headings(rows[0])
+    cells = zip(*islice(rows, 1, None), strict=True)
+    columns = [list(map(str.strip, column) if any(column) else column) for column in cells]
+    if len(headings) != len(columns) or all("" in column for column in columns):
+        return None
+    kept = [index for index, heading in enumerate(headings) if heading != REASON]
+    return Table([headings[i] for i in kept], [columns[i] for i in kept], range(2, len(rows) + 1))
+
+
+def _numbered(rows: Sequence[list[str]]) -> Iterator[tuple[int, list[str], Wrong]]:
     """The rows of a CSV file; one with too few cells may have its values under the wrong headings."""
-    number, width = 0, 0
-    while True:
-        number += 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise Unreadable(f"Row {number}: {csv_sentence(error)}.") from error
-        width = width or len(row)
+    width = len(rows[0]) if rows else 0
+    for number, row in enumerate(rows, 1):
         short = f"the row is too short: {len(row)} cells under {width} headings"
-        yield number, row, {(number, str(len(row))): short} if len(row) < width else {}
+        wrong = {(number, str(len(row))): short} if len(row) < width else {}
+        yield number, row, wrong | _formulas(number, row)
+
+
+def _formulas(number: int, row: Sequence[str]) -> Wrong:
+    """Cells whose text is a formula: what it would come to, nobody works out."""
+    return {(number, str(index)): FORMULA for index, text in enumerate(row) if text.lstrip().startswith("=")}
 
 
 def _to_csv(table: Table) -> bytes:
@@ -176,6 +206,8 @@ def _cells(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, list[str], Wron
                 continue
             if isinstance(value, str) and cell.data_type not in ("f", "e"):
                 texts[index] = value
+                if value.startswith("="):
+                    wrong[number, str(index)] = FORMULA
             else:
                 texts[index], sentence = _text_of(value, cell.data_type)
                 if sentence:
@@ -186,7 +218,7 @@ def _cells(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, list[str], Wron
 def _text_of(value: Any, data_type: str) -> tuple[str, str]:
     """What a cell that holds no text says, and what is wrong with it."""
     if data_type == "f":
-        return str(getattr(value, "text", None) or value), "the cell holds a formula: paste it as a value"
+        return str(getattr(value, "text", None) or value), FORMULA
     if data_type == "e":
         return str(value), "the cell holds an error of a formula: write the value itself"
     if isinstance(value, bool):
@@ -244,17 +276,18 @@ def _table(rows: Iterator[tuple[int, list[str], Wrong]]) -> Table:
     kept = [index for index, heading in enumerate(headings) if heading != REASON]
     wrong: Wrong = {}
     whole = len(kept) == len(headings)
-    table = Table([headings[index] for index in kept], [], [], wrong)
+    numbers: list[int] = []
+    body: list[list[str]] = []
     for number, cells, notes in _filled(rows):
-        if len(table.rows) == MOST_ROWS:
+        if len(body) == MOST_ROWS:
             raise Unreadable(SPLIT)
         if len(cells) != len(headings):
             _fit(cells, headings, number, wrong)
-        table.rows.append(cells if whole else [cells[index] for index in kept])
-        table.numbers.append(number)
+        body.append(cells if whole else [cells[index] for index in kept])
+        numbers.append(number)
         if notes:
             wrong.update(_noted(notes, headings))
-    return table
+    return Table.of([headings[index] for index in kept], body, numbers, wrong)
 
 
 def _noted(notes: Wrong, headings: Sequence[str]) -> Wrong:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
 from itertools import repeat
 from math import inf
-from typing import Generic, TypeVar, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 from policy.mistake import Notebook, quoted
 from policy.model import Admin, Membership, Moment, PersonId, Policy, Requirement, ReviewLevel, Role, Status, UserId
@@ -105,6 +105,33 @@ class Enrolled:
     emails: set[str] = field(default_factory=set)
 
 
+class Columns(NamedTuple):
+    """What the cells of people mean, a column each field of a membership."""
+
+    ids: list[PersonId]
+    organisation: Iterable[str]
+    identifiers: list[str]
+    names: list[str]
+    roles: list[Role]
+    matrix: list[UserId | None]
+    books: list[frozenset[str]]
+    statuses: list[Status]
+    ends: Sequence[Moment]
+    admins: list[Admin]
+    levels: list[ReviewLevel]
+    unlisted: list[bool]
+    firsts: list[str]
+    lasts: list[str]
+    jobs: list[str]
+    emails: list[str]
+    mobiles: list[str]
+    days: Sequence[date | None]
+
+    def members(self) -> list[Membership]:
+        """The people as memberships."""
+        return list(map(_membership, zip(*self, strict=False)))
+
+
 def enrol(
     sheet: Sheet, to: Enrolment, register: Register, notes: Notebook, before: Policy | None
 ) -> Generator[None, None, Enrolled]:
@@ -118,6 +145,22 @@ def enrol(
     # Its readers are bound methods: a cycle that would keep the last good policy in memory after the next.
     vars(reader).clear()
     return enrolled
+
+
+def check(
+    sheet: Sheet, to: Enrolment, accounts: dict[UserId, tuple[Membership, ...]], notes: Notebook, enrolled: Enrolled
+) -> Columns:
+    """What the cells of somebody's sheet mean, all at once, for those who put nobody into a register yet.
+
+    Whether an identifier stands twice or a role changed is theirs to say; `accounts` are the memberships that Matrix
+    IDs have elsewhere. Of all that people are together, `enrolled` gets their addresses.
+    """
+    reader = _Reader(sheet, to, Register(accounts=accounts), notes, None, enrolled)
+    found = reader.check(0, sheet.count)
+    if any(found.matrix):
+        reader.judge_accounts(found.matrix, found.members(), 0)
+    vars(reader).clear()
+    return found
 
 
 def _miss_columns(sheet: Sheet, to: Enrolment, notes: Notebook) -> None:
@@ -159,6 +202,16 @@ class _Reader:
 
     def read(self, start: int, end: int) -> None:
         """Check the people from `start` to before `end` and put them into the register."""
+        found = self.check(start, end)
+        members = found.members()
+        self._register(found.ids, members, start)
+        self.judge_accounts(found.matrix, members, start)
+        self._into_books(found)
+        if "system" in found.admins and ("active", "system") in zip(found.statuses, found.admins, strict=True):
+            self.enrolled.system_admin = True
+
+    def check(self, start: int, end: int) -> Columns:
+        """What the cells of the people from `start` to before `end` mean; what is wrong with them is noted."""
         cells = partial(self.sheet.cells, start=start, end=end)
         ids = self._identifiers(cells("identifier"), start)
         firsts, lasts, jobs = (list(map(str.strip, cells(name))) for name in ("first_name", "last_name", "job_title"))
@@ -174,23 +227,21 @@ class _Reader:
         users = self._matching(
             "matrix", _MATRICES, MATRIX, cells("matrix"), start, "a Matrix ID like @name:example.org"
         )
-        self._short(users, "matrix", LONGEST_MATRIX, start)
+        named = any(users)
+        if named:
+            self._short(users, "matrix", LONGEST_MATRIX, start)
         books = self._with_members(self._decoded("contact_books", self.books, cells("contact_books"), start), ids)
-        ends, days = zip(*self._decoded("until", self.days, cells("until"), start), strict=True)
+        self._bookless(books, roles, statuses, start)
+        ends, days = self._ends(cells("until"), start)
         unlisted = self._decoded("unlisted", self.truths, cells("unlisted"), start)
 
-        pids = list(map(self.prefix.__add__, ids))
-        accounts = [user or None for user in users] if "" in users else users
-        columns = (
-            *(pids, repeat(self.to.organisation), ids, names, roles, accounts, books, statuses),
-            *(ends, admins, levels, unlisted, firsts, lasts, jobs, emails, mobiles, days),
-        )
-        members = list(map(_membership, zip(*columns, strict=False)))
-        self._register(cast(list[PersonId], pids), members, start)
-        self._accounts(cast(list[UserId], users), members, start)
-        self._into_books(cast(list[PersonId], pids), books, roles, statuses, start)
-        if ("active", "system") in zip(statuses, admins, strict=True):
-            self.enrolled.system_admin = True
+        pids = cast(list[PersonId], list(map(self.prefix.__add__, ids)))
+        accounts = cast(list[UserId | None], [user or None for user in users] if named else [None] * len(users))
+        organisation = repeat(self.to.organisation)
+        return Columns(
+            pids, organisation, ids, names, roles, accounts, books, statuses, ends, admins, levels, unlisted,
+            firsts, lasts, jobs, emails, mobiles, days,
+        )  # fmt: skip
 
     def note(self, index: int, heading: str, text: str) -> None:
         """Note a mistake in somebody's cell."""
@@ -201,7 +252,7 @@ class _Reader:
 
     def _decoded(self, heading: str, words: Words[Value], cells: list[str], start: int) -> list[Value]:
         """The column as what its words mean."""
-        values = list(map(words.__getitem__, cells))
+        values = list(map(words.__getitem__, cells)) if any(cells) else [words[""]] * len(cells)
         if words.wrong and not words.wrong.keys().isdisjoint(cells):
             for index, cell in enumerate(cells, start):
                 for sentence in words.wrong.get(cell, ()):
@@ -212,6 +263,8 @@ class _Reader:
         self, heading: str, whole: re.Pattern[str], single: re.Pattern[str], cells: list[str], start: int, right: str
     ) -> list[str]:
         """The column without spaces around its cells, each of which is empty or as the pattern says."""
+        if not any(cells):
+            return cells
         joined = "\n".join(cells) + "\n"
         if joined.count("\n") == len(cells) and whole.fullmatch(joined):
             return cells
@@ -246,9 +299,11 @@ class _Reader:
                     self.note(index, heading, f"{heading} {objection}")
 
     def _names(self, firsts: list[str], lasts: list[str], cells: Callable[[str], list[str]], start: int) -> list[str]:
-        names = [
-            f"{first} {last}" if first and last else first or last for first, last in zip(firsts, lasts, strict=True)
-        ]
+        parts = zip(firsts, lasts, strict=True)
+        if "" in firsts or "" in lasts:
+            names = [f"{first} {last}" if first and last else first or last for first, last in parts]
+        else:
+            names = [f"{first} {last}" for first, last in parts]
         if not _are_fit(names):
             self._fit("first_name", firsts, start)
             self._fit("last_name", lasts, start)
@@ -265,6 +320,8 @@ class _Reader:
 
     def _staff_only(self, roles: list[Role], admins: list[Admin], levels: list[ReviewLevel], start: int) -> None:
         """Administrators and reviewers are staff (ROLE-7, REV-2)."""
+        if not any(admins) and not any(levels):
+            return
         if all(
             role == "staff" or not (admin or level)
             for role, admin, level in set(zip(roles, admins, levels, strict=True))
@@ -347,6 +404,13 @@ class _Reader:
                     f"{self._who(index)} has no {heading}: everybody who has not left needs {what} (INV-2)",
                 )
 
+    def _ends(self, cells: list[str], start: int) -> tuple[Sequence[Moment], Sequence[date | None]]:
+        """The moments at which memberships end, and the last days as written; nearly everybody has none."""
+        if not any(cells):
+            return [inf] * len(cells), [None] * len(cells)
+        ends, days = zip(*self._decoded("until", self.days, cells, start), strict=True)
+        return ends, days
+
     def _with_members(self, books: list[frozenset[str]], ids: list[str]) -> list[frozenset[str]]:
         """The books of the rows with those that list the person among their members; equal sets are one object."""
         listed = self.to.members
@@ -360,19 +424,20 @@ class _Reader:
             found = self.unions[some, more] = some | more if more else some
         return found
 
-    def _into_books(
-        self, pids: list[PersonId], books: list[frozenset[str]], roles: list[Role], statuses: list[Status], start: int
-    ) -> None:
+    def _into_books(self, found: Columns) -> None:
         members = self.enrolled.members
-        for pid, names in zip(pids, books, strict=True):
+        for pid, names in zip(found.ids, found.books, strict=True):
             for name in names:
                 members[name].append(pid)
         staff = {
             names
-            for names, role, status in zip(books, roles, statuses, strict=True)
+            for names, role, status in zip(found.books, found.roles, found.statuses, strict=True)
             if role == "staff" and status == "active"
         }
         self.enrolled.staffed.update(*staff)
+
+    def _bookless(self, books: list[frozenset[str]], roles: list[Role], statuses: list[Status], start: int) -> None:
+        """BOOK-3: whoever is served is in somebody's book."""
         if not all(books):
             for index, (names, role, status) in enumerate(zip(books, roles, statuses, strict=True), start):
                 if not names and role == "client" and status != "left":
@@ -399,20 +464,21 @@ class _Reader:
             if old is not None and old.role != member.role:
                 self.note(index, "role", changed_role(old, member.role))
 
-    def _accounts(self, users: list[UserId], members: list[Membership], start: int) -> None:
+    def judge_accounts(self, users: list[UserId | None], members: list[Membership], start: int) -> None:
         """INV-12: one Matrix ID may hold many memberships, but one living one an organisation."""
         accounts = self.register.accounts
         new = dict(zip(users, zip(members), strict=True))
-        new.pop(UserId(""), None)
-        again = accounts.keys() & new.keys()
-        if len(new) + users.count(UserId("")) < len(users):
+        new.pop(None, None)
+        named = cast(dict[UserId, tuple[Membership, ...]], new)
+        again = accounts.keys() & named.keys()
+        if len(named) + users.count(None) < len(users):
             again |= {user for user, times in Counter(users).items() if user and times > 1}
         others = {user: accounts.get(user, ()) for user in again}
-        accounts.update(new)
+        accounts.update(named)
         if not again:
             return
         for index, (user, member) in enumerate(zip(users, members, strict=True), start):
-            if user in others:
+            if user is not None and user in others:
                 if member.status != "left":
                     self._one_living(index, user, others[user])
                 accounts[user] = others[user] = (*others[user], member)
@@ -445,6 +511,8 @@ class _Reader:
         return (inf if day is None else day_after(day, self.to.zone), day), ()
 
     def _book_list(self, text: str) -> tuple[frozenset[str], tuple[str, ...]]:
+        if text in self.known_books:
+            return frozenset((text,)), ()
         words = text.split(";")
         books = frozenset(words)
         if len(books) == len(words) and books <= self.known_books:

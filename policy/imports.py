@@ -3,119 +3,37 @@
 A row names somebody new or somebody who is there: an empty cell then leaves what stands, books that are named take the
 place of those before. The same file twice changes nothing the second time. Cells are judged by the same reader as those
 of the policy's own spreadsheets; what rows do together (IMP-2: staff, books, clients) is judged on the policy as the
-good rows would leave it.
+good rows would leave it. Like that reader, this goes column by column: only a row that changes somebody or is refused
+is looked at by itself.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, timedelta
-from functools import cached_property
-from typing import Literal, NamedTuple
+from functools import cached_property, partial
+from itertools import chain, compress, count
+from operator import ne
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from policy.amend import Amended, forbidden
 from policy.change import AddPerson, AddToBook, Change, CreateBook, RemoveFromBook, SetField
 from policy.csv_people import NAMES
-from policy.enrol import IDENTIFIER, Enrolment, Register, enrol
+from policy.enrol import IDENTIFIER, Columns, Enrolled, Enrolment, changed_role, check
+from policy.import_verdicts import MOST_CLIENTS, MOST_ROWS, Import, Outcome, Reason, Table, Verdict
 from policy.mistake import Notebook, Place, instead, quoted
 from policy.model import Membership, Organisation, PersonId, Policy, UserId
 from policy.sheet import COLUMNS, Sheet
-
-MOST_CLIENTS = 500
-"""IMP-3."""
-
-MOST_ROWS = 5000
-"""As many rows are read; clients and staff of a large school fit in."""
-
-REASON = "reason"
-"""The column in which refused rows come back; it says nothing when it is read."""
-
-Outcome = Literal["new", "change", "same", "skipped", "refused"]
 
 _FIELDS = tuple(column for column in COLUMNS if column not in ("identifier", "contact_books"))
 _BOOKS = "contact_books"
 _UNFIT = re.compile(r"[^a-z0-9_-]+")
 _EXCEL_DAYS = date(1899, 12, 30)
 """Day 0 of a spreadsheet's calendar."""
-
-
-class Table(NamedTuple):
-    """A spreadsheet as text, its cells without spaces around them and every row as wide as the headings."""
-
-    headings: list[str]
-    rows: list[list[str]]
-    numbers: list[int]
-    """Which row of the file each is, the headings being row 1."""
-    wrong: Mapping[tuple[int, str], str] = {}
-    """Sentences about cells that hold what no text can, by row number and heading."""
-
-
-class Reason(NamedTuple):
-    """What is wrong in a row, where, and what may have been meant."""
-
-    column: str
-    text: str
-    suggestion: str = ""
-
-    def __str__(self) -> str:
-        hint = f" — {self.suggestion}" if self.suggestion else ""
-        return f"{self.column}: {self.text}{hint}" if self.column else f"{self.text}{hint}"
-
-
-class Verdict(NamedTuple):
-    """What becomes of one row."""
-
-    row: int
-    identifier: str
-    outcome: Outcome
-    says: str = ""
-    """What changes, in words."""
-    reasons: tuple[Reason, ...] = ()
-
-    def __str__(self) -> str:
-        why = "; ".join(map(str, self.reasons)) or self.says
-        return f"row {self.row} {self.identifier or '(no identifier)'}: {self.outcome}{f': {why}' if why else ''}"
-
-
-@dataclass(frozen=True)
-class Import:
-    """What a file would do: nothing at all where it has mistakes as a whole."""
-
-    organisation: str
-    table: Table
-    mistakes: tuple[str, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
-    changes: tuple[Change, ...] = ()
-
-    @property
-    def good(self) -> bool:
-        """No row is refused."""
-        return not self.mistakes and not self.refused
-
-    @cached_property
-    def refused(self) -> tuple[Verdict, ...]:
-        """The rows that are not taken."""
-        return tuple(verdict for verdict in self.verdicts if verdict.outcome == "refused")
-
-    @property
-    def new_books(self) -> tuple[str, ...]:
-        """The books it creates."""
-        return tuple(change.book for change in self.changes if isinstance(change, CreateBook))
-
-    def count(self, outcome: Outcome) -> int:
-        """How many rows have that outcome."""
-        return sum(verdict.outcome == outcome for verdict in self.verdicts)
-
-    def refused_table(self) -> Table:
-        """The refused rows as they came, each with its reasons in a last column."""
-        reasons = {verdict.row: "; ".join(map(str, verdict.reasons)) for verdict in self.refused}
-        pairs = zip(self.table.numbers, self.table.rows, strict=True)
-        rows = [[*row, reasons[number]] for number, row in pairs if number in reasons]
-        return Table([*self.table.headings, REASON], rows, list(range(2, len(rows) + 2)))
 
 
 def plan_import(
@@ -128,39 +46,9 @@ def plan_import(
     """
     home = policy.organisations[organisation]
     mistakes = _mistakes_of_headings(table.headings) or _too_many(policy, home, table)
-    if mistakes:
+    if mistakes or not table.numbers:
         return Import(organisation, table, tuple(mistakes))
     return _Importing(policy, home, table, by, skip_existing).done()
-
-
-def report(found: Import, most: int = MOST_ROWS) -> Iterator[str]:
-    """An import in words: what is wrong, what is new, and every row that is not simply good, `most` of each."""
-    if found.mistakes:
-        yield from found.mistakes
-        return
-    yield f"{counts(found)}."
-    if found.new_books:
-        yield f"New contact books: {', '.join(found.new_books)}."
-    leavers = [change.person for change in found.changes if isinstance(change, SetField) and _ends(change)]
-    if leavers:
-        yield f"Memberships that end for good ({len(leavers)}): {', '.join(leavers[:most])}."
-    rows = [*found.refused, *(verdict for verdict in found.verdicts if verdict.outcome == "change")]
-    yield from map(str, rows[:most])
-    if len(rows) > most:
-        yield f"… and {len(rows) - most} more rows."
-
-
-def counts(found: Import) -> str:
-    """How many rows have which outcome, as `3 new, 1 refused`."""
-    words: dict[Outcome, str] = {
-        "new": "new", "change": "changed", "same": "unchanged", "skipped": "skipped", "refused": "refused",
-    }  # fmt: skip
-    numbers = {outcome: found.count(outcome) for outcome in words}
-    return ", ".join(f"{n} {words[outcome]}" for outcome, n in numbers.items() if n or outcome in ("new", "refused"))
-
-
-def _ends(change: SetField) -> bool:
-    return change.field == "status" and change.value == "left"
 
 
 def _mistakes_of_headings(headings: Sequence[str]) -> list[str]:
@@ -186,18 +74,18 @@ def _mistakes_of_headings(headings: Sequence[str]) -> list[str]:
 
 
 def _too_many(policy: Policy, home: Organisation, table: Table) -> list[str]:
-    if len(table.rows) > MOST_ROWS:
+    if len(table.numbers) > MOST_ROWS:
         return [
             f"The file has more than {MOST_ROWS} rows: split it into files of at most {MOST_CLIENTS} clients (IMP-3)."
         ]
-    if len(table.rows) <= MOST_CLIENTS:
+    if len(table.numbers) <= MOST_CLIENTS:
         return []
-    at = {heading: number for number, heading in enumerate(table.headings)}
-    role, identifier = at.get("role"), at["identifier"]
+    columns = dict(zip(table.headings, table.columns, strict=True))
+    roles = columns.get("role", [""] * len(table.numbers))
     clients = 0
-    for row in table.rows:
-        known = policy.people.get(PersonId(f"{home.identifier}/{row[identifier]}"))
-        clients += ((row[role] if role is not None else "") or (known.role if known else "")) == "client"
+    for identifier, role in zip(columns["identifier"], roles, strict=True):
+        known = policy.people.get(PersonId(f"{home.identifier}/{identifier}"))
+        clients += (role or (known.role if known else "")) == "client"
     if clients <= MOST_CLIENTS:
         return []
     return [f"The file has {clients} clients, {MOST_CLIENTS} at most are imported at once: split it (IMP-3)."]
@@ -207,7 +95,7 @@ def _too_many(policy: Policy, home: Organisation, table: Table) -> list[str]:
 class _Rows(Sheet):
     """The rows of a table, filled up from what is known, with the rows of the file as places."""
 
-    numbers: list[int] = field(default_factory=list)
+    numbers: Sequence[int] = field(default_factory=list)
 
     def place(self, index: int, heading: str) -> Place:
         return Place(self.file, self.numbers[index], _COLUMN_NUMBERS.get(heading, 0))
@@ -218,7 +106,7 @@ _COLUMN_NAMES = {number: heading for heading, number in _COLUMN_NUMBERS.items()}
 
 
 class _Importing:
-    """One import on its way from rows to changes."""
+    """One import on its way from rows to changes; a row is named by its index."""
 
     def __init__(
         self, policy: Policy, home: Organisation, table: Table, by: Membership | None, skip_existing: bool
@@ -227,86 +115,102 @@ class _Importing:
         self.prefix = f"{home.identifier}/"
         self.given = self._columns()
         self.ids = self.given["identifier"]
-        self.persons = [PersonId(self.prefix + identifier) for identifier in self.ids]
-        self.old = list(map(policy.people.get, self.persons))
+        self.persons = cast(list[PersonId], list(map(self.prefix.__add__, self.ids)))
+        self.old = {index: one for index, one in enumerate(map(policy.people.get, self.persons)) if one is not None}
+        """Those who are there."""
         self.reasons: dict[int, list[Reason]] = defaultdict(list)
-        """By the index of the row."""
-        self.index = {number: index for index, number in enumerate(table.numbers)}
+        self.merged = self._merged()
+        self.enrolled = Enrolled()
+        self.meant = self._meant()
+        self.differences: dict[int, tuple[Change, ...]] = {}
+        """What the rows change of people who are there, good or not."""
 
     def done(self) -> Import:
-        """The verdicts and the changes of the rows that are good, in the order staff, books, clients."""
-        merged = self._merged()
-        people = self._enrolled(merged)
+        """The verdicts, and on demand the changes of the rows that are good, in the order books, staff, clients."""
         self._judge_cells()
-        self._judge_others(merged)
-        cells = zip(*(merged[heading] for heading in _FIELDS), strict=True)
-        changes = [self._changes(index, people, row) for index, row in enumerate(cells)]
-        self._judge_rights(changes)
-        self._judge_together(changes, people)
-        verdicts = tuple(self._verdict(index, changes[index]) for index in range(len(self.ids)))
-        return Import(self.home.identifier, self.table, (), verdicts, tuple(self._in_order(changes, people)))
+        self._judge_others()
+        self._compare()
+        self._judge_rights()
+        self._judge_together()
+        return Import(
+            organisation=self.home.identifier,
+            table=self.table,
+            outcomes=self._outcomes(),
+            verdict=self._verdict,
+            new_books=self._new_books(),
+            leavers=self._leavers(),
+            make=lambda: tuple(self._in_order()),
+        )
+
+    @cached_property
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Everybody as their row would have them, good or not; the values of a membership."""
+        return list(zip(*self.meant, strict=False))
+
+    def new(self, index: int) -> Membership:
+        """Somebody as their row would have them."""
+        return _membership(self.rows[index])
 
     # From the table to people
 
     def _columns(self) -> dict[str, list[str]]:
         """Every column there could be; those that are not in the table are empty."""
-        count = len(self.table.rows)
-        columns = dict(zip(self.table.headings, map(list, zip(*self.table.rows, strict=True)), strict=False))
-        return {heading: columns.get(heading) or [""] * count for heading in COLUMNS}
+        columns = dict(zip(self.table.headings, self.table.columns, strict=True))
+        empty = [""] * len(self.table.numbers)
+        return {heading: columns.get(heading, empty) for heading in COLUMNS}
 
     def _merged(self) -> dict[str, list[str]]:
         """The columns, filled up from what stands in the policy and from what newcomers have by default."""
-        merged = {heading: list(cells) for heading, cells in self.given.items()}
-        merged["name"] = [""] * len(self.ids)
-        for index, old in enumerate(self.old):
-            if old is None:
-                merged["status"][index] = merged["status"][index] or "invited"
-                merged[_BOOKS][index] = merged[_BOOKS][index] or self.home.default_book
-                continue
-            for heading, value in _cells_of(old).items():
-                if not merged[heading][index]:
-                    merged[heading][index] = value
-            if not any(self.given[heading][index] for heading in NAMES) and not (old.first_name or old.last_name):
-                merged["name"][index] = old.name
+        standing = _Standing(self.old, len(self.ids), self.home.default_book)
+        merged = {"identifier": self.ids}
+        for heading in COLUMNS[1:]:
+            cells = self.given[heading]
+            merged[heading] = _filled(cells, standing.column(heading)) if "" in cells else cells
+        firsts, lasts = (merged[heading] for heading in NAMES)
+        if "" in firsts and "" in lasts:
+            names = zip(standing.column("name"), firsts, lasts, strict=True)
+            merged["name"] = ["" if first or last else name for name, first, last in names]
         return merged
 
-    def _enrolled(self, merged: dict[str, list[str]]) -> dict[PersonId, Membership]:
+    def _meant(self) -> Columns:
         """Everybody in the table as the policy would have them; what is wrong with their cells is noted."""
-        notes, register = Notebook(""), Register(accounts=self._accounts(merged["matrix"]))
-        sheet = _Rows("", merged, len(self.ids), numbers=self.table.numbers)
-        home = self.home
+        notes, home = Notebook(""), self.home
+        sheet = _Rows("", self.merged, len(self.ids), numbers=self.table.numbers)
         to = Enrolment(
             organisation=home.identifier,
-            books=[*home.books, *self._books_to_be(merged)],
+            books=[*home.books, *self._books_to_be()],
             members={},
             zone=UTC if home.timezone == "UTC" else ZoneInfo(home.timezone),
             mobile={"staff": home.mobile_staff, "client": home.mobile_client},
             staff_domains=home.invitations.staff_domains,
         )
-        for _ in enrol(sheet, to, register, notes, self.policy):
-            pass
+        meant = check(sheet, to, self._accounts(self.merged["matrix"]), notes, self.enrolled)
+        for index, old in self.old.items():
+            if meant.roles[index] != old.role:
+                notes.add(sheet.place(index, "role"), changed_role(old, meant.roles[index]))
+        rows = self._numbered() if len(notes) else {}
         for place, text in notes.sorted():
             column = _COLUMN_NAMES.get(place.column, "")
-            self._refuse(self.index[place.line], _reason("first_name" if column == "name" else column, text))
-        return register.people
+            self._refuse(rows[place.line], _reason("first_name" if column == "name" else column, text))
+        return meant
+
+    def _numbered(self) -> dict[int, int]:
+        """The rows of the file as indices."""
+        return {number: index for index, number in enumerate(self.table.numbers)}
 
     def _accounts(self, users: Iterable[str]) -> dict[UserId, tuple[Membership, ...]]:
         """The memberships of the Matrix IDs in the table other than those that the table itself is about."""
-        here = set(self.persons)
-        known = {UserId(user) for user in users if user}
-        return {
-            user: tuple(member for member in self.policy.accounts[user] if member.id not in here)
-            for user in known
-            if user in self.policy.accounts
-        }
+        known = self.policy.accounts.keys() & set(users)
+        here = set(self.persons) if known else set()
+        return {user: tuple(one for one in self.policy.accounts[user] if one.id not in here) for user in known}
 
-    def _books_to_be(self, merged: dict[str, list[str]]) -> list[str]:
+    def _books_to_be(self) -> list[str]:
         """IMP-2: a book that a row of the staff names comes into being with it."""
-        named = {
-            word.strip()
-            for cell in {cell for cell, role in zip(merged[_BOOKS], merged["role"], strict=True) if role == "staff"}
-            for word in cell.split(";")
-        }
+        several = set(self.merged[_BOOKS]) - self.home.books.keys()
+        unknown = {cell for cell in several if not self.home.books.keys() >= set(cell.split(";"))}
+        rows = zip(self.merged[_BOOKS], self.merged["role"], strict=True) if unknown else ()
+        staff = {cell for cell, role in rows if role == "staff"} & unknown
+        named = {word.strip() for cell in staff for word in cell.split(";")}
         return sorted(book for book in named - self.home.books.keys() if IDENTIFIER.fullmatch(book))
 
     # What is wrong
@@ -317,12 +221,13 @@ class _Importing:
 
     def _judge_cells(self) -> None:
         """What the cells are beyond their text, and who would be somebody else."""
+        rows = self._numbered() if self.table.wrong else {}
         for (number, heading), sentence in self.table.wrong.items():
-            if number in self.index:
-                self.reasons[self.index[number]] = [
-                    Reason(heading, sentence),
-                    *(one for one in self.reasons[self.index[number]] if one.column != heading),
-                ]
+            if number in rows:
+                others = [one for one in self.reasons[rows[number]] if one.column != heading]
+                self.reasons[rows[number]] = [Reason(heading, sentence), *others]
+        if "" not in self.ids and len(set(self.ids)) == len(self.ids):
+            return
         seen: dict[str, int] = {}
         for index, identifier in enumerate(self.ids):
             first = seen.setdefault(identifier, index)
@@ -332,7 +237,7 @@ class _Importing:
                     self.reasons[one] = [
                         Reason("identifier", f"{quoted(identifier)} stands in {numbers}: keep one (IMP-4)")
                     ]
-            elif not identifier and any(self.table.rows[index]):
+            elif not identifier:
                 self.reasons[index] = [
                     Reason("identifier", "the row has no identifier", f"write {self._free_identifier(index)}"),
                     *(one for one in self.reasons[index] if one.column != "identifier"),
@@ -342,84 +247,130 @@ class _Importing:
         """An identifier that nobody has yet, made from the name."""
         first, last = ("".join(c for c in self.given[name][index].lower() if IDENTIFIER.fullmatch(c)) for name in NAMES)
         stem = f"{first[:1]}.{last}" if first and last else first or last or "person"
-        taken = {*self.ids, *(person.removeprefix(self.prefix) for person in self.policy.people)}
-        return next(name for name in (stem, *(f"{stem}{n}" for n in range(2, 10**6))) if name not in taken)
+        names = chain((stem,), (f"{stem}{number}" for number in count(2)))
+        return next(name for name in names if name not in self._taken)
 
-    def _judge_others(self, merged: dict[str, list[str]]) -> None:
+    @cached_property
+    def _taken(self) -> set[str]:
+        return {*self.ids, *(person.removeprefix(self.prefix) for person in self.policy.people)}
+
+    def _judge_others(self) -> None:
         """People who are in the policy and not in the table: their identifiers and addresses are taken."""
-        emails = {cell.lower(): index for index, cell in enumerate(merged["email"]) if cell}
-        here = set(self.persons)
-        for member in self.policy.people.values():
-            if member.organisation == self.home.identifier and member.id not in here:
-                index = emails.get(member.email.lower())
-                if index is not None:
-                    text = f"{quoted(member.email)} is used by {member.id} already: one profile has it (INV-11)"
-                    self._refuse(index, Reason("email", text))
-        for index, old in enumerate(self.old):
-            if old is not None and not self.skip_existing and self._is_another(index, old):
-                self._refuse(
-                    index,
-                    Reason(
-                        "identifier",
-                        f"{quoted(old.identifier)} is {old.name} already (IMP-4)",
-                        f"if this is somebody else, write {self._free_identifier(index)}",
-                    ),
-                )
+        owners = _addresses(self.policy, self.home.identifier)
+        if self.enrolled.emails & owners.keys() - {old.email.lower() for old in self.old.values()}:
+            self._judge_addresses(list(map(str.lower, self.meant.emails)), owners)
+        given = self.given["email"]
+        for index in [index for index, old in self.old.items() if given[index] not in ("", old.email)]:
+            old = self.old[index]
+            if not self.skip_existing and self._is_another(index, old):
+                suggestion = f"if this is somebody else, write {self._free_identifier(index)}"
+                text = f"{quoted(old.identifier)} is {old.name} already (IMP-4)"
+                self._refuse(index, Reason("identifier", text, suggestion))
 
     def _is_another(self, index: int, old: Membership) -> bool:
         """Neither the name nor the address is that of the person who has the identifier."""
         name = " ".join(part for part in (self.given[heading][index] for heading in NAMES) if part)
-        email = self.given["email"][index]
-        return bool(name and email) and name.casefold() != old.name.casefold() and email.lower() != old.email.lower()
+        other_name = bool(name) and name.casefold() != old.name.casefold()
+        return other_name and self.given["email"][index].lower() != old.email.lower()
 
-    def _judge_rights(self, changes: Sequence[Sequence[Change]]) -> None:
+    def _judge_addresses(self, emails: Sequence[str], owners: Mapping[str, PersonId]) -> None:
+        """INV-11: the rows with an address that somebody has who is not in the table."""
+        here = set(self.persons)
+        for index, owner in enumerate(owners.get(email) for email in emails):
+            if owner is not None and owner not in here:
+                text = f"{quoted(self.policy.people[owner].email)} is used by {owner} already: one profile has it"
+                self._refuse(index, Reason("email", f"{text} (INV-11)"))
+
+    def _compare(self) -> None:
+        """What the rows change, good or not, of people who are there."""
+        for index, old in self.old.items() if not self.skip_existing else ():
+            if old != self.rows[index] and (changes := tuple(self._differences(index, old))):
+                self.differences[index] = changes
+
+    def _differences(self, index: int, old: Membership) -> Iterator[Change]:
+        """What has to change for the membership to be as the row says; compared as meant, not as written."""
+        new = self.new(index)
+        other = set(compress(Membership._fields, map(ne, old, new)))
+        if not (old.first_name or old.last_name):
+            other -= set(NAMES)
+            if "name" in other:
+                yield SetField(old.id, "name", new.name)
+        for heading in _FIELDS if other - {"books"} else ():
+            if heading in other:
+                yield SetField(old.id, heading, self.merged[heading][index])
+        for book in sorted(new.books - old.books):
+            yield AddToBook(old.id, book)
+        for book in sorted(old.books - new.books):
+            yield RemoveFromBook(old.id, book)
+
+    def _judge_rights(self) -> None:
         """ROLE-3, ROLE-4, ROLE-5, USR-2: what this administrator may not do to this person, or nobody to anybody."""
-        for index, wanted in enumerate(changes):
-            old = self.old[index]
-            for change in wanted:
+        for index in self.differences if self.by is None else self._wanted():
+            old = self.old.get(index)
+            for change in self._changes(index):
                 if self.by is not None and (objection := forbidden(self.policy, self.by, change)):
-                    heading = change.field if isinstance(change, SetField) else ""
-                    self._refuse(index, Reason(heading, f"{objection.text} ({objection.rule})"))
-                if (
-                    old is not None
-                    and old.status == "left"
-                    and isinstance(change, SetField)
-                    and change.field == "status"
-                ):
+                    self._refuse(index, Reason(_field(change), f"{objection.text} ({objection.rule})"))
+                if old is not None and old.status == "left" and _field(change) == "status":
                     text = f"{old.name} has left for good (USR-2)"
                     self._refuse(index, Reason("status", text, "invite the person under a new identifier"))
 
-    def _judge_together(self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]) -> None:
+    def _judge_together(self) -> None:
         """What the good rows do together; a row that is refused takes its changes away, so it is judged again."""
-        while True:
-            after = self._after(changes, people)
-            guilty = dict(self._guilty(after, people))
+        while self._leave_a_gap():
+            guilty = dict(self._guilty(self._after()))
             if not guilty:
                 return
             for index, reason in guilty.items():
                 self._refuse(index, reason)
 
-    def _after(self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]) -> Amended:
+    def _leave_a_gap(self) -> bool:
+        """Might the good rows leave clients without active staff (BOOK-4), or nobody to administer (ROLE-2)?"""
+        old = [self.old[index] for index in self.differences if index not in self.reasons]
+        if any(one.admin == "system" for one in old):
+            return True
+        moved = {one.id for one in old if one.role == "staff"}
+        named = _together({*self.meant.books, *(one.books for one in old)})
+        lacking = {book for book in named if _staff_of(self.policy, self.home, book) <= moved}
+        lacking = lacking - self._books_of_staff(active=True) if lacking else lacking
+        return bool(lacking) and any(map(self._has_clients, lacking))
+
+    def _has_clients(self, book: str) -> bool:
+        """Is a client in the book, or does one of the rows bring one?"""
+        if any(
+            role == "client" and book in books for role, books in zip(self.meant.roles, self.meant.books, strict=True)
+        ):
+            return True
+        known = self.home.books.get(book)
+        return known is not None and any(self.policy.people[person].role == "client" for person in known.members)
+
+    def _books_of_staff(self, *, active: bool) -> frozenset[str]:
+        """The books into which the good rows bring staff."""
+        meant, same = self.meant, self.old.keys() - self.differences.keys()
+        staff = [index for index, role in enumerate(meant.roles) if role == "staff"]
+        good = (index for index in staff if index not in self.reasons and index not in same)
+        return _together({meant.books[index] for index in good if meant.statuses[index] == "active" or not active})
+
+    def _after(self) -> Amended:
         """The policy as the good rows leave it."""
         after = Amended(self.policy)
-        for change in self._new_books(changes, people):
-            after.change(change)
-        for index in self._good(changes):
-            after.put(people[self.persons[index]])
+        for book in self._new_books():
+            after.change(CreateBook(self.home.identifier, book, book))
+        for index in self._good():
+            after.put(self.new(index))
         return after
 
-    def _guilty(self, after: Amended, people: Mapping[PersonId, Membership]) -> Iterator[tuple[int, Reason]]:
+    def _guilty(self, after: Amended) -> Iterator[tuple[int, Reason]]:
         """The rows that leave a book without active staff, or bring a client into one, or end the last system admin."""
         good = [index for index in range(len(self.ids)) if index not in self.reasons and not self._skipped(index)]
         org = self.home.identifier
         bare = {
             book for name, book in after.named if after.clients(name, book) and not after.has_active_staff(name, book)
         }
-        admins = any((old := self.old[index]) is not None and old.admin == "system" for index in good)
+        admins = any(index in self.old and self.old[index].admin == "system" for index in good)
         leaderless = admins and not after.has_system_admin(org)
         took_out: set[str] = set()
         for index in good if bare or leaderless else ():
-            old, new = self.old[index], people[self.persons[index]]
+            old, new = self.old.get(index), self.new(index)
             if old is None or old.role != "staff" or old.status != "active":
                 continue
             left = bare & (old.books if new.status != "active" else old.books - new.books)
@@ -433,7 +384,7 @@ class _Importing:
                 text = f"{self.home.name} would have no active system administrator (ROLE-2)"
                 yield index, Reason("admin", text, "make somebody else one first")
         for index in good if bare - took_out else ():
-            new = people[self.persons[index]]
+            new = self.new(index)
             if new.role == "client" and new.status != "left":
                 for book in sorted((bare - took_out) & new.books):
                     yield index, _no_staff(after, org, book)
@@ -441,83 +392,143 @@ class _Importing:
     # What is done
 
     def _skipped(self, index: int) -> bool:
-        return self.skip_existing and self.old[index] is not None
+        return self.skip_existing and index in self.old
 
-    def _changes(self, index: int, people: Mapping[PersonId, Membership], cells: tuple[str, ...]) -> tuple[Change, ...]:
-        """What the row changes, good or not; its cells are those of the fields."""
-        person, old = self.persons[index], self.old[index]
-        new = people.get(person)
-        if new is None or self._skipped(index):
-            return ()
-        if old is not None:
-            return tuple(_differences(old, new, dict(zip(_FIELDS, cells, strict=True))))
-        fields = tuple(pair for pair in zip(_FIELDS, cells, strict=True) if pair[1])
-        return (AddPerson(person, fields, tuple(sorted(new.books))),)
-
-    def _good(self, changes: Sequence[Sequence[Change]]) -> list[int]:
+    def _good(self) -> list[int]:
         """The rows that change something and are not refused."""
-        return [index for index, wanted in enumerate(changes) if wanted and index not in self.reasons]
+        wanted = self._wanted()
+        return [index for index in wanted if index not in self.reasons] if self.reasons else wanted
 
-    def _new_books(
-        self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]
-    ) -> Iterator[CreateBook]:
+    def _wanted(self) -> list[int]:
+        """The rows that change something, good or not."""
+        same = self.old.keys() - self.differences.keys()
+        return [index for index in range(len(self.ids)) if index not in same]
+
+    def _changes(self, index: int) -> tuple[Change, ...]:
+        """What the row changes, good or not."""
+        if index in self.old:
+            return self.differences.get(index, ())
+        fields = tuple((heading, cell) for heading in _FIELDS if (cell := self.merged[heading][index]))
+        return (AddPerson(self.persons[index], fields, tuple(sorted(self.meant.books[index]))),)
+
+    def _new_books(self) -> tuple[str, ...]:
         """IMP-2: the books that good rows of the staff name and nobody has made yet."""
-        staff = (people[self.persons[index]] for index in self._good(changes))
-        named = {book for member in staff if member.role == "staff" for book in member.books}
-        for book in sorted(named - self.home.books.keys()):
-            yield CreateBook(self.home.identifier, book, book)
+        if _together(set(self.meant.books)) <= self.home.books.keys():
+            return ()
+        return tuple(sorted(self._books_of_staff(active=False) - self.home.books.keys()))
 
-    def _in_order(self, changes: Sequence[Sequence[Change]], people: Mapping[PersonId, Membership]) -> Iterator[Change]:
+    def _leavers(self) -> tuple[PersonId, ...]:
+        """Whose membership the good rows end."""
+        ends = (index for index, changes in self.differences.items() if any(map(_ends, changes)))
+        return tuple(self.persons[index] for index in ends if index not in self.reasons)
+
+    def _in_order(self) -> Iterator[Change]:
         """IMP-2: the books, then the staff, then the clients."""
-        yield from self._new_books(changes, people)
-        for index in sorted(self._good(changes), key=lambda index: people[self.persons[index]].role == "client"):
-            yield from changes[index]
+        for book in self._new_books():
+            yield CreateBook(self.home.identifier, book, book)
+        for index in sorted(self._good(), key=lambda index: self.meant.roles[index] == "client"):
+            yield from self._changes(index)
 
-    def _verdict(self, index: int, changes: Sequence[Change]) -> Verdict:
+    def _outcomes(self) -> list[Outcome]:
+        outcomes: list[Outcome] = ["new"] * len(self.ids)
+        known: Outcome = "skipped" if self.skip_existing else "same"
+        for index in self.reasons:
+            outcomes[index] = "refused"
+        for index in self.old if self.skip_existing else self.old.keys() - self.reasons.keys():
+            outcomes[index] = "change" if index in self.differences else known
+        return outcomes
+
+    def _verdict(self, index: int, outcome: Outcome) -> Verdict:
         row, identifier = self.table.numbers[index], self.ids[index]
-        if self._skipped(index):
-            return Verdict(row, identifier, "skipped", "the identifier is in use already")
-        reasons = self.reasons.get(index)
-        if reasons:
-            return Verdict(row, identifier, "refused", reasons=tuple(reasons))
-        old = self.old[index]
-        outcome: Outcome = "new" if old is None else "change" if changes else "same"
-        return Verdict(row, identifier, outcome, _in_words(old, changes))
+        if outcome == "skipped":
+            return Verdict(row, identifier, outcome, "the identifier is in use already")
+        if outcome == "refused":
+            return Verdict(row, identifier, outcome, reasons=tuple(self.reasons[index]))
+        return Verdict(row, identifier, outcome, _in_words(self.old.get(index), self._changes(index)))
 
 
-def _cells_of(member: Membership) -> dict[str, str]:
-    """What a spreadsheet would say of somebody."""
-    return {
-        "first_name": member.first_name,
-        "last_name": member.last_name,
-        "role": member.role,
-        "job_title": member.job_title,
-        "email": member.email,
-        "mobile": member.mobile,
-        "matrix": member.matrix or "",
-        _BOOKS: ";".join(sorted(member.books)),
-        "admin": member.admin,
-        "review": member.review,
-        "status": member.status,
-        "until": member.until.isoformat() if member.until else "",
-        "unlisted": "true" if member.unlisted else "",
-    }
+class _Standing:
+    """What stands in the policy of the people of a table, a column a field, and what newcomers have in its place."""
+
+    def __init__(self, old: Mapping[int, Membership], rows: int, default_book: str) -> None:
+        newcomer = _BLANK._replace(books=frozenset({default_book} if default_book else ()), status="invited")
+        people = [newcomer] * rows
+        for index, one in old.items():
+            people[index] = one
+        self._times = 1 if old else rows
+        columns = zip(*(people if old else people[:1]), strict=True)
+        self._fields = dict(zip(Membership._fields, columns, strict=False))
+
+    def column(self, heading: str) -> list[str]:
+        """The cells under a heading, as a spreadsheet would have them."""
+        values = self._fields[_NAMED.get(heading, heading)]
+        if values.count(values[0]) == len(values):
+            return [_Written(heading)[values[0]]] * len(values) * self._times
+        return list(map(_Written(heading).__getitem__, values)) * self._times
 
 
-def _differences(old: Membership, new: Membership, cells: Mapping[str, str]) -> Iterator[Change]:
-    """What has to change for the old membership to be the new one; compared as meant, not as written."""
-    by_whole_name = not (old.first_name or old.last_name) and bool(old.name)
-    if by_whole_name and old.name != new.name:
-        yield SetField(old.id, "name", new.name)
-    for heading in _FIELDS:
-        if heading in NAMES and by_whole_name:
-            continue
-        if getattr(old, heading) != getattr(new, heading):
-            yield SetField(old.id, heading, cells[heading])
-    for book in sorted(new.books - old.books):
-        yield AddToBook(old.id, book)
-    for book in sorted(old.books - new.books):
-        yield RemoveFromBook(old.id, book)
+_membership = cast(Callable[[tuple[Any, ...]], Membership], partial(tuple.__new__, Membership))
+_BLANK = Membership(PersonId(""), "", "", "", cast(Any, ""), None, frozenset(), "invited")
+_NAMED = {_BOOKS: "books"}
+
+
+class _Written(dict[Any, str]):
+    """How a spreadsheet has the values under a heading; each is written once."""
+
+    def __init__(self, heading: str) -> None:
+        super().__init__()
+        self._write = _WRITTEN.get(heading, str)
+
+    def __missing__(self, value: Any) -> str:
+        text = self[value] = self._write(value)
+        return text
+
+
+_WRITTEN: Mapping[str, Callable[[Any], str]] = {
+    "matrix": lambda user: user or "",
+    _BOOKS: lambda books: ";".join(sorted(books) if len(books) > 1 else books),
+    "until": lambda day: day.isoformat() if day else "",
+    "unlisted": lambda unlisted: "true" if unlisted else "",
+}
+"""How a spreadsheet has what is no text in a membership."""
+
+
+def _filled(cells: list[str], standing: list[str]) -> list[str]:
+    """A column with what stands wherever a cell is empty."""
+    if not any(cells):
+        return standing
+    return [cell or other for cell, other in zip(cells, standing, strict=True)]
+
+
+def _together(sets: Iterable[frozenset[str]]) -> frozenset[str]:
+    return frozenset[str]().union(*sets)
+
+
+def _addresses(policy: Policy, organisation: str) -> Mapping[str, PersonId]:
+    """Whose an e-mail address is in an organisation; those who left keep theirs (INV-11)."""
+    known: dict[str, dict[str, PersonId]] = policy.memo.setdefault("addresses", {})
+    if organisation not in known:
+        people = (one for one in policy.people.values() if one.organisation == organisation)
+        known[organisation] = {one.email.lower(): one.id for one in people if one.email}
+    return known[organisation]
+
+
+def _staff_of(policy: Policy, home: Organisation, book: str) -> frozenset[PersonId]:
+    """The active staff in a book; nobody where there is no such book."""
+    known: dict[tuple[str, str], frozenset[PersonId]] = policy.memo.setdefault("active_staff", {})
+    key = (home.identifier, book)
+    if key not in known:
+        people = (policy.people[person] for person in home.books[book].members) if book in home.books else ()
+        known[key] = frozenset(one.id for one in people if one.role == "staff" and one.status == "active")
+    return known[key]
+
+
+def _ends(change: Change) -> bool:
+    return isinstance(change, SetField) and change.field == "status" and change.value == "left"
+
+
+def _field(change: Change) -> str:
+    return change.field if isinstance(change, SetField) else ""
 
 
 def _in_words(old: Membership | None, changes: Sequence[Change]) -> str:

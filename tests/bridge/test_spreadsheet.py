@@ -13,7 +13,7 @@ from openpyxl import Workbook, load_workbook
 
 from bridge import spreadsheet
 from bridge.spreadsheet import Unreadable, read, template, write
-from policy.imports import Table
+from policy.import_verdicts import Table
 from policy.sheet import COLUMNS
 
 
@@ -54,8 +54,23 @@ def test_excel_cells_become_the_text_that_people_see() -> None:
 def test_a_formula_is_noted_for_its_cell() -> None:
     table = read(excel(("identifier", "email"), ("a", '=CONCATENATE("a","@x.example")'), ("b", "b@x.example")))
 
-    assert dict(table.wrong) == {(2, "email"): "the cell holds a formula: paste it as a value"}
+    assert dict(table.wrong) == {(2, "email"): spreadsheet.FORMULA}
     assert table.rows[1] == ["b", "b@x.example"]
+
+
+@pytest.mark.parametrize("name", ["=A2", " =A2", '"=CONCATENATE(""a"",B2)"'])
+def test_a_formula_in_a_csv_is_no_name(name: str) -> None:
+    table = read(f"identifier,first_name\na,{name}\nb,Bea\n".encode())
+
+    assert table.wrong == {(2, "first_name"): spreadsheet.FORMULA}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("inside", ["\u2028", "\x0b", "\x85", "\n", "\r\n", ", "])
+def test_a_row_ends_where_a_row_of_csv_ends_and_not_at_what_else_may_end_a_line(end: str, inside: str) -> None:
+    table = read(f'identifier,job_title{end}a,"x{inside}y"{end}b, z{end}'.encode())
+
+    assert (table.rows, list(table.numbers)) == ([["a", f"x{inside}y"], ["b", "z"]], [2, 3])
 
 
 def test_merged_cells_are_named() -> None:
@@ -174,8 +189,8 @@ def test_the_excel_template_keeps_what_is_typed_and_says_what_to_write() -> None
 def test_refused_rows_are_read_again_as_they_were_and_without_the_reasons(kind: spreadsheet.Kind) -> None:
     rows = [["=a", "+44 7700 900001", 'Zoë "Z", 2', "x: no"], ["b", "", "\x01", "y; z"]]
 
-    table = read(write(Table(["identifier", "mobile", "job_title", "reason"], rows, [2, 3]), kind))
+    table = read(write(Table.of(["identifier", "mobile", "job_title", "reason"], rows, [2, 3]), kind))
 
     assert table.headings == ["identifier", "mobile", "job_title"]
     assert table.rows[0] == ["=a", "+44 7700 900001", 'Zoë "Z", 2']
-    assert table.wrong == {}
+    assert table.wrong == {(2, "identifier"): spreadsheet.FORMULA}, "a formula is none the better for coming back"

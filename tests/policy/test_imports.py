@@ -4,7 +4,8 @@ import pytest
 
 from policy.change import Files
 from policy.edit import edit, policy_in
-from policy.imports import Import, Table, plan_import
+from policy.import_verdicts import Import, Table
+from policy.imports import plan_import
 from policy.model import Membership, PersonId, Policy
 
 POLICY = """\
@@ -36,7 +37,7 @@ def policy(files: Files = FILES) -> Policy:
 
 def table(headings: str, *rows: str, wrong: dict[tuple[int, str], str] | None = None) -> Table:
     columns = headings.split(",")
-    return Table(columns, [row.split(",") for row in rows], list(range(2, len(rows) + 2)), wrong or {})
+    return Table.of(columns, [row.split(",") for row in rows], range(2, len(rows) + 2), wrong)
 
 
 def planned(headings: str, *rows: str, by: Membership | None = None, skip_existing: bool = False) -> Import:
@@ -178,6 +179,24 @@ def test_an_identifier_twice_and_an_address_twice_are_refused() -> None:
     )
 
 
+def test_every_row_with_somebody_elses_address_is_refused() -> None:
+    plan = planned(HEADINGS, "a,A,A,client,gone@x.example,year-1", "b,B,B,client,gone@x.example,year-1")
+
+    assert [verdict.outcome for verdict in plan.verdicts] == ["refused", "refused"]
+    assert all('"gone@x.example" is used by hill/gone already' in row for row in said(plan))
+
+
+def test_a_dry_run_makes_no_changes_and_says_the_same_as_one_that_is_done() -> None:
+    plan = planned(
+        HEADINGS, "n.new,Nia,New,client,n@x.example,year-1", "gone,,,,,year-2", "s.new,Sue,,staff,s@hill.example,year-9"
+    )
+
+    assert (plan.count("new"), plan.count("change"), plan.count("refused")) == (2, 1, 0)
+    assert plan.new_books == ("year-9",)
+    assert "changes" not in vars(plan)
+    assert [type(change).__name__ for change in plan.changes] == ["CreateBook", "AddPerson", "AddPerson", "AddToBook"]
+
+
 def test_a_year_rolls_over_in_one_file() -> None:
     plan = planned(
         "identifier,contact_books,status,job_title",
@@ -204,7 +223,7 @@ def test_a_class_goes_up_with_its_teacher_into_a_book_that_the_file_makes() -> N
 
 
 def test_two_books_in_a_cell_have_a_semicolon_between_them() -> None:
-    commas = table("identifier,contact_books", "x,y")._replace(rows=[["t.ok", "year-1, year-2"]])
+    commas = Table.of(["identifier", "contact_books"], [["t.ok", "year-1, year-2"]], [2])
 
     assert said(plan_import(policy(), "hill", commas))[0].endswith("— put a semicolon between two books")
     assert planned("identifier,contact_books", "t.ok,year-1; year-2").good
