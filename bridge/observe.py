@@ -139,7 +139,7 @@ class Observer:
 
     async def remember_profile(self, user: UserId, look: Look) -> None:
         """The account bears this name and badge now."""
-        await self._store.remember(f"profile:{user}", [look.name, look.badge])
+        await self._store.remember(f"profile:{user}", list(look))
         self._profiles[user] = look
 
     def avatar(self, user: UserId, look: Look) -> str | None:

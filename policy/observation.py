@@ -78,6 +78,8 @@ class Look(NamedTuple):
 
     name: str
     badge: Badge
+    available: bool = True
+    """False for whoever is suspended wherever they are a member (USR-1)."""
 
 
 @dataclass(frozen=True, slots=True)

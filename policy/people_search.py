@@ -8,7 +8,7 @@ from policy.decide import decide
 from policy.model import Membership, Moment, Policy, UserId
 from policy.question import Search
 from policy.reach import reach
-from policy.rooms import shown_name
+from policy.rooms import listed_name
 
 _WITHOUT_ACCOUNT = 50
 """So many more are searched for, as people without a Matrix ID cannot be offered."""
@@ -22,7 +22,7 @@ def people_found(
     for member in policy.accounts.get(viewer, ()):
         for other in (*_bearing(policy, member, words, now), *_searched(policy, indexed, member, words, limit, now)):
             if other.matrix and other.matrix != viewer:
-                found.setdefault(other.matrix, shown_name(policy, other, member.organisation))
+                found.setdefault(other.matrix, listed_name(policy, other, member.organisation, now))
     return found
 
 

@@ -39,7 +39,7 @@ from policy.model import Moment, Policy, UserId
 from policy.observation import Look, Observation, Room, RoomName, Settings
 from policy.reach import status
 from policy.reconcile import reconcile
-from policy.rooms import shown_name, stood_for
+from policy.rooms import shown_name, stood_for, unavailable
 from policy.takeover import Stays, take_over
 
 Section = Literal["removals", "chats", "spaces", "names"]
@@ -279,6 +279,11 @@ def _looks(words: _Words, action: SetLook) -> str:
     return f"{action.user} is shown as “{action.look.name}” with badge {action.look.badge} in {words.chat(action.room)}"
 
 
+def _profile(_words: _Words, action: SetProfile) -> str:
+    name, badge, available = action.look
+    return f"{action.user} is called “{name if available else unavailable(name)}” with badge {badge}"
+
+
 def _taken(words: _Words, action: TakeOver) -> str:
     room = words.seen.before[action.room]
     home = words.policy.organisations[str(action.chat["organisation"])].name
@@ -317,7 +322,7 @@ _SAID: Mapping[type[Action], tuple[Section, Callable[[_Words, Any], str]]] = {
     LeaveSpace: ("spaces", lambda w, a: f"{w.who(a.user)} goes out of {w.space(a.room)}"),
     ListInSpace: ("spaces", lambda w, a: f"{w.chat(a.child)} is shown in {w.space(a.room)}"),
     UnlistInSpace: ("spaces", lambda w, a: f"{w.chat(a.child)} is shown in {w.space(a.room)} no longer"),
-    SetProfile: ("names", lambda _, a: f"{a.user} is called “{a.look.name}” with badge {a.look.badge}"),
+    SetProfile: ("names", _profile),
     SetLook: ("names", _looks),
 }
 """What each action is called in a plan."""

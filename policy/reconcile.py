@@ -180,14 +180,14 @@ def _return(
 
 
 def profile_actions(policy: Policy, seen: Observation, now: Moment) -> Iterator[SetProfile]:
-    """Every account of ours is called what its first membership says."""
+    """Every account of ours is called what its first membership says, and Unavailable while none is active (USR-1)."""
     for user, memberships in policy.accounts.items():
-        for member in memberships:
-            if present(member, now):
-                look = Look(member.name, shown_badge(member, None))
-                if seen.profiles.get(user) != look and seen.local(user):
-                    yield SetProfile(user, look)
-                break
+        here = [member for member in memberships if present(member, now)]
+        if here:
+            available = any(member.status == "active" for member in here)
+            look = Look(here[0].name, shown_badge(here[0], None), available)
+            if seen.profiles.get(user) != look and seen.local(user):
+                yield SetProfile(user, look)
 
 
 def next_change(policy: Policy, now: Moment) -> Moment | None:

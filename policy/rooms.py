@@ -102,6 +102,17 @@ def shown_name(policy: Policy, member: Membership, home: str | None) -> str:
     return f"{member.name} ({policy.organisations[member.organisation].name})"
 
 
+def unavailable(name: str) -> str:
+    """How somebody suspended is called outside of chats, in lists and in the search (USR-1)."""
+    return f"{name} (Unavailable)"
+
+
+def listed_name(policy: Policy, member: Membership, viewer: str, now: Moment) -> str:
+    """How a member is called in a list that somebody of that organisation sees."""
+    name = shown_name(policy, member, viewer)
+    return unavailable(name) if status(member, now) == "suspended" else name
+
+
 def shown_badge(member: Membership, home: str | None) -> Badge:
     """The badge in a chat of that organisation: clients C, its own staff S, everyone else's staff E."""
     if member.role == "client":

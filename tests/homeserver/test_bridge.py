@@ -188,6 +188,21 @@ async def test_a_former_participant_keeps_the_thread_and_sees_nothing_new(school
     assert (await refusal_of(head.send(room, "Hello?"))).status == 403
 
 
+async def test_a_suspended_member_is_shown_as_unavailable_and_by_name_alone_afterwards(school: Bridged) -> None:
+    (head,) = await school.clients("head")
+    rest = f"@rest:{two_schools.SERVER}"
+    back = [line.replace(", status: suspended", "") for line in two_schools.HILLSIDE]
+
+    async def shown() -> tuple[str, list[str]]:
+        profile = await head.ask("GET", f"profile/{rest}")
+        return profile["displayname"], [one["display_name"] for one in await head.find_people("Sue Rest")]
+
+    await eventually(shown, lambda seen: seen == ("Sue Rest (Unavailable)", ["Sue Rest (Unavailable)"]))
+    school.edit(two_schools.policy(hillside=back))
+
+    await eventually(shown, lambda seen: seen == ("Sue Rest", ["Sue Rest"]))
+
+
 async def test_a_suspended_member_leaves_forgets_and_comes_back_to_everything(school: Bridged) -> None:
     okafor, chan = await school.clients("okafor", "chan")
     room = await begun(okafor, chan)

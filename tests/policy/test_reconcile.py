@@ -216,6 +216,22 @@ def test_a_suspended_member_is_withdrawn_and_returns_when_active_again() -> None
     assert Return(room.id, user("pat")) in back
 
 
+def test_who_is_suspended_everywhere_is_called_unavailable() -> None:
+    suspended = SCHOOLS.replace("pat: {", "pat: {status: suspended, ")
+
+    def unavailable(text: str) -> list[UserId]:
+        profiles = [one for one in due(policy_of(text), seen()) if isinstance(one, SetProfile)]
+        return [one.user for one in profiles if not one.look.available]
+
+    assert unavailable(SCHOOLS) == []
+    assert unavailable(suspended) == [user("pat")]
+    elsewhere = (
+        '    people:\n      pat: {name: Pat Parent, role: staff, email: p@x.example, matrix: "@pat:school.test"}\n'
+    )
+    river = suspended.rindex("    people:\n")
+    assert unavailable(suspended[:river] + elsewhere + suspended[river + len("    people:\n") :]) == []
+
+
 def test_a_suspended_member_waits_when_the_chat_is_full_on_their_return() -> None:
     small = SCHOOLS.replace("name: Hill School", "name: Hill School\n    max_participants: 2")
     room = chat("kim", "head", kind="client")
