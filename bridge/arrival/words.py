@@ -13,7 +13,15 @@ from policy.model import Moment
 
 FALLBACK = "en"
 _FOLDER = files("bridge.arrival") / "wording"
-_DATES = {"de": "%d.%m.%Y, %H:%M", "fr": "%d/%m/%Y à %H:%M"}
+_DATES = {
+    "de": "%d.%m.%Y, %H:%M",
+    "es": "%d/%m/%Y a las %H:%M",
+    "fr": "%d/%m/%Y à %H:%M",
+    "it": "%d/%m/%Y alle %H:%M",
+    "nl": "%d-%m-%Y om %H:%M",
+    "pl": "%d.%m.%Y, godz. %H:%M",
+}
+_ENGLISH_DATE = "%d %B %Y, %H:%M"
 
 
 class Wording:
@@ -32,7 +40,10 @@ class Wording:
             zone: ZoneInfo | None = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError):
             zone = None
-        return datetime.fromtimestamp(moment, zone or UTC).strftime(_DATES.get(self.language, "%d %B %Y, %H:%M"))
+        local = datetime.fromtimestamp(moment, zone or UTC)
+        return local.strftime(_DATES.get(self.language, _ENGLISH_DATE)).removeprefix(
+            "0" if self.language == "en" else ""
+        )
 
 
 @cache

@@ -127,6 +127,21 @@ def names_in(sentence: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(sentence) if name}
 
 
+def test_a_moment_is_written_as_in_each_language_in_the_time_of_the_organisation() -> None:
+    said = {language: wording_of(language).moment(1_788_764_400.0, "Europe/London") for language in languages()}
+
+    assert said == {
+        "de": "07.09.2026, 08:00",
+        "en": "7 September 2026, 08:00",
+        "es": "07/09/2026 a las 08:00",
+        "fr": "07/09/2026 à 08:00",
+        "it": "07/09/2026 alle 08:00",
+        "nl": "07-09-2026 om 08:00",
+        "pl": "07.09.2026, godz. 08:00",
+    }
+    assert wording_of("de").moment(1_788_764_400.0, "Nowhere/Else") == "07.09.2026, 07:00"
+
+
 def test_an_unknown_language_is_english_and_regions_are_their_language() -> None:
     assert [wording_of(language).language for language in ("xx", "de-CH", "fr_BE", "EN", "")] == [
         "en", "de", "fr", "en", "en",
