@@ -56,6 +56,9 @@ DEFAULT_LIMIT = 50 * 2**20
 SHOWN = 10
 """What could not be had, in the message; all of it is in the manifest and on the cover."""
 
+REVIEW, PARTICIPANTS_COPY = "Data review", "A copy for a participant"
+"""Why an export was made, where nobody was asked for their own words."""
+
 MIME = {".pdf": "application/pdf", ".zip": "application/zip"}
 
 log = logging.getLogger("qwil.export")
@@ -117,6 +120,7 @@ class ExportJobs:
             only_event=only_event,
             sends=sends,
             reviewing=reviewing,
+            purpose=REVIEW if reviewing else PARTICIPANTS_COPY,
         )
         new = await self._store.add_job(KIND, order.key, asdict(order), due=self._clock())
         self._asked.set()

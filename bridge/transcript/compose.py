@@ -156,6 +156,10 @@ class Composer:
         file = self._keep(draft.number, draft.sender, draft.time, offer)
         if file.missing:
             self._problems.append(f"Message {draft.number}: the file “{file.name}” is missing: {file.missing}")
+        elif offer.encrypted:
+            self._problems.append(
+                f"Message {draft.number}: the file “{file.name}” is encrypted, and here as it was sent."
+            )
         if file.changed:
             self._problems.append(f"Message {draft.number}: the file “{file.name}” is another one: {file.changed}")
         return draft._replace(file=file)
@@ -196,7 +200,8 @@ class Composer:
             html=_html(content),
             reply_to=self._quote(answered) if answered else None,
             thread=self._refer(thread) if thread else None,
-            content=content if content and not _has_words(content) else None,
+            # Of an encrypted file the content is kept as well: the key to it stands there.
+            content=content if content and ("file" in content or not _has_words(content)) else None,
         )
 
     def _edit(self, event: Event, original: str) -> Entry:

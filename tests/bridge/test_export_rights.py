@@ -196,7 +196,8 @@ async def test_a_reviewer_gets_the_chat_while_the_level_allows_it(desk: Desk) ->
 
     await desk.run(jobs)
 
-    assert [what for what, _ in await refusals(desk.store)] == ["review export"]
+    ((what, details),) = await refusals(desk.store)
+    assert (what, details["as"], details["purpose"]) == ("review export", "riverside/ben", "Data review")
     assert len(desk.homeserver.files) == 1
 
 

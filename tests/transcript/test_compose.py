@@ -242,6 +242,21 @@ def test_events_that_say_nothing_are_counted_and_take_no_number() -> None:
     assert transcript.left_out == {"m.room.power_levels": 1}
 
 
+def test_an_encrypted_file_is_listed_as_one_that_is_there_as_it_was_sent() -> None:
+    room = Room()
+    shared = {"msgtype": "m.file", "body": "plan.pdf", "file": {"url": "mxc://h/1", "key": {"k": "x"}}}
+    room.event("m.room.message", PAT, shared)
+
+    def keep(_number: int, _sender: Person, _time: int | None, offer: Offer) -> File:
+        return File(offer.name, offer.mimetype, path="media/1.bin")
+
+    composer = Composer(PEOPLE, account(), keep)
+
+    (entry,) = composer.entries(room.events)
+    assert entry.content == shared, "with the key to it"
+    assert composer.transcript().problems == ("Message 1: the file “plan.pdf” is encrypted, and here as it was sent.",)
+
+
 def test_an_encrypted_message_is_listed_as_one_that_cannot_be_read() -> None:
     room = Room()
     room.event("m.room.encrypted", PAT, {"ciphertext": "…"})
