@@ -19,7 +19,7 @@ from bridge.arrival.consent import Consent, agreed, wanting
 from bridge.arrival.invitation import Invitation, Standing, token_hash
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.phone import asked_for, number_of
-from bridge.arrival.policy_rows import NotWritten, PolicyRows
+from bridge.arrival.policy_rows import NotInvited, NotWritten, PolicyRows
 from bridge.arrival.proof import Proofs
 from bridge.arrival.terms import Terms, TermsKept
 from bridge.arrival.username import password_objection, username_objection
@@ -29,7 +29,6 @@ from bridge.perform import Performer
 from bridge.policy_file import PolicySource
 from bridge.policy_writer import Author
 from bridge.store import Store
-from policy.change import SetField
 from policy.enrol import MATRIX
 from policy.model import Membership, Moment, Organisation, PersonId, Requirement, UserId
 
@@ -156,6 +155,8 @@ class Acceptance:
         async with self._turn(token) as guest:
             member = _open(guest)
             assert guest is not None  # noqa: S101 - it is open
+            if member.matrix is not None and not self._accounts.local(member.matrix):
+                raise Problem("matrix", "matrix_other", matrix=member.matrix)
             username = self._fixed_username(member) or form.username.strip().lower()
             user = self._accounts.named(username)
             if problems := [*self._objections(member, username, form), *self._wanting(member, form.consent)]:
@@ -286,15 +287,15 @@ class Acceptance:
         """
         assert guest is not None  # noqa: S101 - an open guest
         member, number = _open(guest), number_of(consent.mobile)
-        sets = agreed(consent, self.sets(member))
-        await self._terms.keep(member.id, user, sets)
+        await self._terms.keep(member.id, user, agreed(consent, self.sets(member)))
         if number and self.asked_for_number(member):
             await self._ledger.put(replace(self._now(guest), mobile=number))
-        fields = {"matrix": str(user), "status": "active"}
-        changes = [SetField(member.id, name, value) for name, value in fields.items()]
         try:
             author = Author(member.name, str(user))
-            await self._rows.change(changes, author=author, summary=f"{member.id} accepts the invitation")
+            await self._rows.accept(member.id, user, author=author, summary=f"{member.id} accepts the invitation")
+        except NotInvited as overtaken:
+            await self._in_force(member.id)
+            raise Problem("", "closed") from overtaken
         except NotWritten as reason:
             log.warning("The invitation of %s could not be accepted: %s", member.id, reason)
             text = f"{member.name} ({member.id}) could not accept the invitation. {reason}"
@@ -302,8 +303,7 @@ class Acceptance:
             await self._direct.tell_admins(member.organisation, text, about=about)
             raise Problem("", "later") from reason
         await self._ledger.put(replace(self._now(guest).closed("accepted"), account=user))
-        versions = {terms.field: terms.version for terms in sets}
-        await self._on_record(member, "invitation accepted", {"matrix": user, **versions}, who=user)
+        await self._on_record(member, "invitation accepted", {"matrix": user}, who=user)
         await self._in_force(member.id)
         await self._settled()
 

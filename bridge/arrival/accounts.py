@@ -9,6 +9,9 @@ from mautrix.api import Method, SynapseAdminPath
 from bridge.homeserver import Homeserver, Refused
 from policy.model import UserId
 
+LONGEST_NAME = 256
+"""Characters of a name that Synapse takes; ours may be longer."""
+
 
 class Accounts:
     """What invitations need of the homeserver's accounts."""
@@ -57,5 +60,5 @@ class Accounts:
 
     async def make(self, user: UserId, *, name: str, password: str) -> None:
         """Make an account, or set the password of one that is there; raises `Refused`."""
-        content = {"password": password, "displayname": name, "admin": False, "logout_devices": False}
+        content = {"password": password, "displayname": name[:LONGEST_NAME], "admin": False, "logout_devices": False}
         await self._homeserver.ask(Method.PUT, SynapseAdminPath.v2.users[user], content, secret=True)

@@ -1,19 +1,23 @@
-"""Changing rows of the policy for people who arrive, and once more where somebody else saved meanwhile."""
+"""Making the row of somebody who accepts active, and once more where somebody else saved meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from bridge.policy_writer import Author, Changed, PolicyWriter
-from policy.change import Change
+from policy.change import SetField
 from policy.edit import Refusal, edit
+from policy.model import PersonId, Policy, UserId
 
 TRIES = 5
 
 
 class NotWritten(Exception):
     """The policy is unchanged; the text says why, to an administrator."""
+
+
+class NotInvited(NotWritten):
+    """Nor will it be: the row says something else by now."""
 
 
 class PolicyRows:
@@ -23,15 +27,18 @@ class PolicyRows:
         self._writer = writer
         self._turn = asyncio.Lock()
 
-    async def change(self, changes: Sequence[Change], *, author: Author, summary: str) -> None:
-        """Have these changes made; raises `NotWritten`."""
-        async with self._turn:
-            await asyncio.to_thread(self._change, changes, author, summary)
+    async def accept(self, person: PersonId, matrix: UserId, *, author: Author, summary: str) -> None:
+        """Make an invited row active, with this Matrix ID; raises `NotWritten`, and `NotInvited` where it is none.
 
-    def _change(self, changes: Sequence[Change], author: Author, summary: str) -> None:
+        The file decides: an administrator may have revoked the invitation while somebody was accepting it.
+        """
+        async with self._turn:
+            await asyncio.to_thread(self._accept, person, matrix, author, summary)
+
+    def _accept(self, person: PersonId, matrix: UserId, author: Author, summary: str) -> None:
         for left in reversed(range(TRIES)):
             try:
-                self._change_once(changes, author, summary)
+                self._accept_once(person, matrix, author, summary)
                 break
             except Changed as changed:
                 if not left:
@@ -39,8 +46,12 @@ class PolicyRows:
             except OSError as error:
                 raise NotWritten(f"The policy cannot be written: {error.strerror}.") from error
 
-    def _change_once(self, changes: Sequence[Change], author: Author, summary: str) -> None:
+    def _accept_once(self, person: PersonId, matrix: UserId, author: Author, summary: str) -> None:
         before, policy = self._writer.read()
+        member = policy.people.get(person) if isinstance(policy, Policy) else None
+        if isinstance(policy, Policy) and (member is None or member.status != "invited"):
+            raise NotInvited(f"{person} is not invited any more.")
+        changes = [SetField(person, "matrix", matrix), SetField(person, "status", "active")]
         after = edit(before, changes, policy)
         if isinstance(after, Refusal):
             raise NotWritten(after.text)

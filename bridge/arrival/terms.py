@@ -101,8 +101,10 @@ class TermsKept:
         return tuple(terms for terms in (self._platform, _of(organisation)) if terms is not None)
 
     async def keep(self, member: PersonId, user: UserId, sets: Sequence[Terms]) -> None:
-        """Somebody has accepted these."""
+        """Somebody has accepted these, which goes on record."""
         for terms in sets:
+            details = {"person": member, "of": terms.whose, "terms": terms.version}
+            await self._store.audit(user, "terms accepted", details, time=self._clock())
             await self._store.remember(terms.key(member, user), terms.version)
         self._answers += 1
         self._looked_at = None
@@ -184,8 +186,6 @@ class TermsKept:
                 return f"Meanwhile they have changed once more. {notice(list(dict.fromkeys(unread)))}"
             for member, terms in waiting:
                 await self.keep(member.id, user, [terms])
-                details = {"person": member.id, "of": terms.whose, "terms": terms.version}
-                await self._store.audit(user, "terms accepted", details, time=self._clock())
         await self.work()
         names = dict.fromkeys(terms.whose for _, terms in waiting)
         return f"You have accepted the terms of {' and '.join(names)}. Thank you."
