@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
-from bridge.retry import growing_pauses, until_available
+from bridge.retry import growing_pauses, until_available, within
 from bridge.store import NewEvent, Store, StoredEvent, StoreUnavailable, Waiting, as_json, storable
 from policy.model import Moment
 
@@ -44,7 +44,7 @@ TRY_AGAIN_AFTER = (1.0, 5.0, 30.0, 120.0)
 """Seconds to wait after each failure of a handler; after one more the event is set aside."""
 
 HANDLING_LIMIT = 300.0
-"""Seconds after which a handler counts as failed."""
+"""Seconds after which a handler counts as failed; those for which homeserver or database were away do not count."""
 
 LONGEST_IDLE = 60.0
 """Seconds after which the record is looked at again although nothing was received."""
@@ -152,7 +152,7 @@ class Receiver:
         return True
 
     async def _within_the_limit(self, event: StoredEvent) -> None:
-        async with asyncio.timeout(self._handling_limit):
+        async with within(self._handling_limit):
             await self._handle(event)
 
     async def _put_off(self, waiting: Waiting, error: Exception) -> None:

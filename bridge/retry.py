@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from itertools import repeat
 from typing import TypeVar
 
@@ -43,4 +45,29 @@ async def until_available(
         except Unavailable as away:
             pause = next(waits)
             log.warning("%s Trying again in %g seconds.", away, pause)
+            _begin_anew(pause)
             await asyncio.sleep(pause)
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Raise `TimeoutError` when the body takes longer; the time for which something was away does not count."""
+    async with asyncio.timeout(seconds) as limit:
+        token = _limit.set((limit, seconds))
+        try:
+            yield
+        finally:
+            _limit.reset(token)
+
+
+_limit: ContextVar[tuple[asyncio.Timeout, float] | None] = ContextVar("limit", default=None)
+
+
+def _begin_anew(pause: float) -> None:
+    """What the body waits for is nobody's slowness: it has the whole time again afterwards."""
+    if (given := _limit.get()) is None:
+        return
+    limit, seconds = given
+    # What the body began may go on after it, when its time no longer matters.
+    with suppress(RuntimeError):
+        limit.reschedule(asyncio.get_running_loop().time() + pause + seconds)

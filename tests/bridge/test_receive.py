@@ -359,6 +359,28 @@ async def test_a_handler_that_never_ends_counts_as_failed(store: Store) -> None:
     assert [each.error for each in await store.set_asides()] == ["TimeoutError()"]
 
 
+async def test_a_handler_that_waits_longer_than_its_limit_for_the_homeserver_has_not_failed(store: Store) -> None:
+    attempts = 0
+
+    async def ask() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= 10:
+            raise Unavailable("The homeserver does not answer.")
+
+    async def handle(event: StoredEvent) -> None:
+        await until_available(ask, pauses=lambda: repeat(0.02))
+        await seen(event)
+
+    seen = Seen()
+    async with serving(store, handle, handling_limit=0.1, try_again_after=()) as (client, receiver), handling(receiver):
+        await put(client, "1", sent(1))
+        await seen.until(lambda: seen.done == ["$1"])
+
+    assert attempts == 11
+    assert await store.set_asides() == []
+
+
 async def test_everything_waits_in_order_while_the_homeserver_is_away(store: Store) -> None:
     away = iter(range(20))
     seen = Seen(lambda _: Unavailable("The homeserver is away.") if next(away, None) is not None else None)
