@@ -161,7 +161,7 @@ class Composer:
                 f"Message {draft.number}: the file “{file.name}” is encrypted, and here as it was sent."
             )
         if file.changed:
-            self._problems.append(f"Message {draft.number}: the file “{file.name}” is another one: {file.changed}")
+            self._problems.append(f"Message {draft.number}: the file “{file.name}”: {file.changed}")
         return draft._replace(file=file)
 
     def _wanted(self, event: Event, draft: Entry) -> bool:

@@ -109,11 +109,15 @@ def poll(content: Content) -> tuple[str, dict[str, str]]:
     start = mapping(content, "m.poll") or mapping(content, "org.matrix.msc3381.poll.start")
     question = _words_of(mapping(start, "question")) or "(no question)"
     listed = start.get("answers")
+    offered = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     answers: dict[str, str] = {}
-    for answer in (listed if isinstance(listed, list) else [])[:MOST_ANSWERS]:
-        if isinstance(answer, dict):
-            answers[text(answer, "m.id") or text(answer, "id") or ""] = _words_of(answer) or "(empty)"
-    lines = [f"{number}. {answer}" for number, answer in enumerate(answers.values(), 1)]
+    lines = []
+    for number, answer in enumerate(offered[:MOST_ANSWERS], 1):
+        said = _words_of(answer) or "(empty)"
+        answers.setdefault(text(answer, "m.id") or text(answer, "id") or "", said)
+        lines.append(f"{number}. {said}")
+    if len(offered) > MOST_ANSWERS:
+        lines.append(f"({len(offered) - MOST_ANSWERS} more, which clients do not show)")
     return "\n".join([f"Poll: {question}", *lines]), answers
 
 

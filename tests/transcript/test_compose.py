@@ -213,6 +213,19 @@ def test_a_poll_its_votes_and_its_end_are_told_in_words() -> None:
     ]
 
 
+def test_no_answer_of_a_poll_is_passed_over_in_silence() -> None:
+    room = Room()
+    answers = [{"m.id": "same", "m.text": [{"body": f"answer {number}"}]} for number in range(23)]
+    room.event("m.poll.start", ANN, {"m.poll": {"question": {"m.text": [{"body": "Which?"}]}, "answers": answers}})
+
+    (said,) = texts(room)
+
+    assert said is not None
+    lines = said.splitlines()
+    assert lines[1:3] == ["1. answer 0", "2. answer 1"]
+    assert lines[20:] == ["20. answer 19", "(3 more, which clients do not show)"]
+
+
 def test_a_location_is_told_by_its_coordinates() -> None:
     room = Room()
     room.event("m.room.message", PAT, {"msgtype": "m.location", "body": "the bus", "geo_uri": "geo:-33.9,18.42;u=12"})

@@ -375,7 +375,7 @@ def test_a_file_that_is_another_one_says_so_on_the_cover_and_where_it_was_shared
     export = make(room, received={room.events[0]["content"]["url"]: then})
 
     said = "It is not the file that was received. When it was received it had 1,234 bytes and the SHA-256 " + "5" * 64
-    assert export.problems == (f"Message 1: the file “plan.pdf” is another one: {said}.",)
+    assert export.problems == (f"Message 1: the file “plan.pdf”: {said}.",)
     assert text(export).count(bare(said)) == 2
     (line,) = (export.folder / "messages.jsonl").read_bytes().splitlines()
     assert json.loads(line)["event_id"] == event
