@@ -20,7 +20,7 @@ from bridge.arrival.invitation_status import status_of
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.logo import logo_of
 from bridge.arrival.mail import Letterhead, invitation_mail
-from bridge.arrival.post import Bounced, Carrier, NotSent, Uncertain
+from bridge.arrival.post import Away, Bounced, Carrier, NotSent, Uncertain
 from bridge.arrival.terms import TermsKept
 from bridge.arrival.welcome import Welcomes
 from bridge.config import Config
@@ -31,6 +31,9 @@ from policy.model import Invitations, Membership, Moment, Organisation, PersonId
 
 LONGEST_SLEEP = 60.0
 """Seconds until everything is looked at again, whatever wakes it."""
+
+SERVER_AWAY = 30.0
+"""Seconds until a mail server that is away is called again, for whomever."""
 
 SHORTEST_SLEEP = 0.5
 """Seconds until one whose turn has not come is looked at again."""
@@ -220,6 +223,8 @@ class Arrivals:
             await carrier.send(mail, self._returns_to(one))
         except NotSent as reason:
             trouble = str(reason)
+            if isinstance(reason, Away):
+                self._rest_until = self._clock() + SERVER_AWAY
             await self._after(one, lambda _: one.postponed(self._clock(), trouble))
         except Bounced as reason:
             trouble = str(reason)

@@ -11,6 +11,8 @@ from policy.model import Moment
 MOST_LINES = 100
 """Lines about single people; an event of Matrix holds 64 KiB."""
 
+MOST_REASONS = 10
+
 STATES: tuple[State, ...] = ("pending", "accepted", "declined")
 
 
@@ -22,21 +24,28 @@ def status_of(invitations: Iterable[Invitation], now: Moment) -> Iterator[str]:
         yield "Invitations: " + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) + "."
     pending = [one for one in all_ if one.state == "pending"]
     yield from _waiting([one for one in pending if one.failures and not one.bounced])
+    if due := sum(_is_due(one, now) for one in pending):
+        mails = "mail waits for its" if due == 1 else "mails wait for their"
+        yield f"- {due} {mails} turn: config.yaml says how many go out in a minute."
     lines = [*_bounced(pending), *_unsure(pending), *_declined(all_), *_unanswered(pending, now)]
     yield from lines[:MOST_LINES]
     if len(lines) > MOST_LINES:
         yield f"… and {len(lines) - MOST_LINES} more."
 
 
+def _is_due(one: Invitation, now: Moment) -> bool:
+    return one.next_mail is not None and one.next_mail <= now and not one.failures and not one.sending
+
+
 def _waiting(those: Sequence[Invitation]) -> Iterator[str]:
-    """Mails that wait all wait for the same server, and may be hundreds."""
-    if len(those) == 1:
-        (one,) = those
-        tries = "once" if one.failures == 1 else f"{one.failures} times"
-        yield f"- {one.person}: the mail waits for the mail server ({one.trouble}), tried {tries}."
-    elif those:
-        reason, _ = Counter(one.trouble for one in those).most_common(1)[0]
-        yield f"- {len(those)} mails wait for the mail server, that of {those[0].person} first ({reason})."
+    """What was tried in vain, by the reason: most often it is one for hundreds."""
+    for reason, number in Counter(one.trouble for one in those).most_common(MOST_REASONS):
+        first = next(one for one in those if one.trouble == reason)
+        tries = "once" if first.failures == 1 else f"{first.failures} times"
+        if number == 1:
+            yield f"- {first.person}: the mail waits for the mail server ({reason}), tried {tries}."
+        else:
+            yield f"- {number} mails wait for the mail server ({reason}), that to {first.email} tried {tries}."
 
 
 def _bounced(those: Sequence[Invitation]) -> Iterator[str]:

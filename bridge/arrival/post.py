@@ -1,7 +1,8 @@
 """Handing mails over: to a mail server by SMTP, or as files into a folder, where a demo catches them.
 
 Exception
-├── NotSent      try again later: the server is away or busy
+├── NotSent      try again later: the server is busy, or refuses this mail without saying that the address is wrong
+│   └── Away     the server cannot be reached or takes nothing from us: the other mails need not be tried either
 ├── Bounced      the address is refused: trying again is of no use
 └── Uncertain    the connection broke when the mail may have been accepted already
 """
@@ -28,12 +29,19 @@ _ABOUT_THE_ADDRESS = ("1", "2")
 _ABOUT_US = (530, 535, 538)
 """A login is wanted, or was wrong (RFC 4954)."""
 
+PATIENCE_AT_THE_DOOR = 10.0
+"""Seconds in which a mail server has to answer a call."""
+
 PATIENCE = 30.0
 """Seconds a mail server is waited for, at each step."""
 
 
 class NotSent(Exception):
     """The mail was not sent; it may be later."""
+
+
+class Away(NotSent):
+    """No mail can be sent just now."""
 
 
 class Bounced(Exception):
@@ -117,10 +125,10 @@ class Smtp:
     async def _to_the_point_of_data(self, client: aiosmtplib.SMTP, mail: EmailMessage, sender: str) -> None:
         """Everything before the mail itself: whatever fails here, nothing was sent."""
         try:
-            await client.connect()
+            await client.connect(timeout=PATIENCE_AT_THE_DOOR)
             await client.mail(sender)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            raise NotSent(_said(error)) from error
+            raise Away(_said(error)) from error
         try:
             await client.rcpt(_address_of(mail, "To"))
         except aiosmtplib.SMTPResponseException as error:

@@ -12,11 +12,11 @@ from typing import Any, cast
 import pytest
 
 from bridge import config
-from bridge.arrival.arrivals import Arrivals
+from bridge.arrival.arrivals import SERVER_AWAY, Arrivals
 from bridge.arrival.broadcast import Broadcasts
 from bridge.arrival.invitation import DAY, Invitation, token_hash
 from bridge.arrival.ledger import Ledger
-from bridge.arrival.post import Bounced, Carrier, NotSent, Uncertain, carrier_for
+from bridge.arrival.post import Away, Bounced, Carrier, NotSent, Uncertain, carrier_for
 from bridge.arrival.terms import TermsKept
 from bridge.arrival.welcome import Welcomes
 from bridge.config import Mail
@@ -210,6 +210,23 @@ async def test_while_the_mail_server_is_away_the_link_before_goes_on_working_and
     await arrivals.work()
     assert len(office.bag.mails) == 2
     assert not any("connection refused" in line for line in arrivals.status_lines(["hillside"]))
+
+
+async def test_a_mail_server_that_is_away_is_not_called_for_each_of_four_hundred(office: Office) -> None:
+    office.bag.trouble = Away("connection refused")
+    arrivals = await office.started()
+
+    await arrivals.work()
+    head = office.source.policy.people[PersonId("hillside/head")]
+    await arrivals.resend(head._replace(id=PERSON, status="invited", email="chan@home.example"))
+    for _ in range(5):
+        assert await arrivals.work() > 20
+        office.now += 1
+
+    assert len(office.bag.return_addresses) == 1
+    office.now += SERVER_AWAY
+    await arrivals.work()
+    assert len(office.bag.return_addresses) == 2
 
 
 async def test_pauses_grow_while_the_mail_server_is_away(office: Office) -> None:

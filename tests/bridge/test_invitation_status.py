@@ -46,7 +46,18 @@ def test_four_hundred_mails_that_wait_for_one_server_are_one_line() -> None:
 
     assert list(status_of(those, NOW)) == [
         "Invitations: 400 pending.",
-        "- 400 mails wait for the mail server, that of hill/p0 first (connection refused).",
+        "- 400 mails wait for the mail server (connection refused), that to p0@home.example tried once.",
+    ]
+
+
+def test_mails_that_have_not_been_tried_yet_are_counted() -> None:
+    due = [replace(one(f"p{number}"), mailed=0, next_mail=NOW) for number in range(399)]
+    turn = "turn: config.yaml says how many go out in a minute."
+
+    assert list(status_of(due, NOW))[1:] == [f"- 399 mails wait for their {turn}"]
+    assert list(status_of([due[0], one("first").postponed(NOW, "connection refused")], NOW))[1:] == [
+        "- hill/first: the mail waits for the mail server (connection refused), tried once.",
+        f"- 1 mail waits for its {turn}",
     ]
 
 
