@@ -78,6 +78,7 @@ class Relay:
         """The port of the mail server to which the senders' addresses belong."""
         self.nowhere: set[str] = set()
         self.senders: list[str] = []
+        self.recipients: list[str] = []
         self.taken: list[bytes] = []
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
 
@@ -91,6 +92,7 @@ class Relay:
         assert isinstance(envelope.content, bytes)
         sender, recipient = str(envelope.mail_from), envelope.rcpt_tos[0]
         self.senders.append(sender)
+        self.recipients.append(recipient)
         self.taken.append(envelope.content)
         if recipient in self.nowhere:
             original = envelope.content.decode().replace("\r\n", "\n")
