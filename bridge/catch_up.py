@@ -133,8 +133,9 @@ class CatchUp:
             return 0
         log.warning("%d events of %s had never come; they are fetched.", len(missing), room)
         missing = await with_originals(self._homeserver, missing)
+        asked = await self._store.last_arrival()
         state = as_events(room, await self._homeserver.ask(Method.GET, room_path(room).state))
-        await self._store.fill(room, missing, state, received=self._clock())
+        await self._store.fill(room, missing, state, asked=asked, received=self._clock())
         self._arrived()
         return len(missing)
 

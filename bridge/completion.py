@@ -92,5 +92,6 @@ class _Walk:
         if not unknown:
             return
         missing = await with_originals(self._homeserver, [event for event in events if event.event_id in unknown])
+        asked = await self._store.last_arrival()
         state = as_events(self._room, await self._homeserver.ask(Method.GET, room_path(self._room).state))
-        await self._store.fill(self._room, missing, state, received=self._clock())
+        await self._store.fill(self._room, missing, state, asked=asked, received=self._clock())

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bridge.store import NewEvent, Store
+from bridge.store import Arrival, NewEvent, Store
 from policy.before import RoomBefore, as_data, from_data
 from policy.model import Moment, UserId
 from policy.observation import Look, Member, Observation, Presence, Room, RoomName
@@ -176,10 +176,10 @@ class Observer:
         await self._store.forget(f"{BEFORE}{room}")
         self._before.pop(room, None)
 
-    async def adopt(self, room: RoomName, state: Sequence[NewEvent], *, history: str) -> None:
+    async def adopt(self, room: RoomName, state: Sequence[NewEvent], *, asked: Arrival, history: str) -> None:
         """A room from before becomes one of ours: its whole state is on record, and `history` says what is to come."""
         await self._store.remember(history, room)
-        await self._store.fill(room, [], state, received=time.time())
+        await self._store.fill(room, [], state, asked=asked, received=time.time())
         await self._load_room(room)
 
     async def remember_part(self, room: RoomName, user: UserId, parts: Mapping[str, Moment | None]) -> None:
@@ -189,6 +189,10 @@ class Observer:
         self._parts[room] = known
         if room in self._rooms:
             self._rooms[room] = replace(self._rooms[room], took_part=known)
+
+    async def last_arrival(self) -> Arrival:
+        """The place of the latest event on record."""
+        return await self._store.last_arrival()
 
     async def undo(self, room: RoomName, user: UserId) -> None:
         """This person should never have come in, and does not count as a former participant."""

@@ -176,6 +176,12 @@ LET_STATE_FOLLOW = """
     ON CONFLICT (room_id, type, state_key) DO UPDATE SET arrival = excluded.arrival"""
 
 
+STATE_SINCE = """
+    SELECT events.type, events.state_key, events.arrival, events.origin_server_ts FROM room_state
+    JOIN events ON events.arrival = room_state.arrival WHERE room_state.room_id = $1 AND room_state.arrival > $2"""
+NEW_SINCE = "SELECT event_id, arrival FROM events WHERE room_id = $1 AND arrival > $2"
+
+
 KEEP_WORDS = {
     "sqlite": "INSERT INTO event_words (rowid, words) SELECT arrival, $2 FROM unread_words WHERE arrival = $1",
     "postgres": (
@@ -203,6 +209,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._arriving = asyncio.Lock()
 
     @classmethod
     async def open(cls, url: str) -> Store:
@@ -238,7 +245,7 @@ class Store:
         again at 1 after a restart, and what came under a number once seen would be lost. `oddments` keeps what in it
         could be no event.
         """
-        await self._write(self._receive(transaction, events, received, oddments))
+        await self._write(self._in_turn(self._receive(transaction, events, received, oddments)))
 
     async def _receive(
         self, transaction: str, events: Sequence[NewEvent], received: Moment, oddments: str | None
@@ -256,29 +263,43 @@ class Store:
                 await database.executemany(LET_STATE_FOLLOW, states)
             await _note_new(database, newest, number)
 
+    async def last_arrival(self) -> Arrival:
+        """The place of the latest event on record; 0 where there is none."""
+        return Arrival(await self._value("SELECT COALESCE(MAX(arrival), 0) FROM events"))
+
     async def fill(
-        self, room: str, missing: Sequence[NewEvent], state: Sequence[NewEvent], *, received: Moment
+        self, room: str, missing: Sequence[NewEvent], state: Sequence[NewEvent], *, asked: Arrival, received: Moment
     ) -> None:
-        """Put events on record that never came, to be handled like others, and take the state from `state` alone.
+        """Put events on record that never came, to be handled like others, and take the state from `state`.
 
-        The place of a late event in the order of arrival says nothing about the state of its room.
+        The place of a late event in the order of arrival says nothing about the state of its room. Only what came since
+        the `last_arrival` from before `state` was asked for may be newer than it.
         """
-        await self._write(self._fill(room, missing, state, received))
+        await self._write(self._in_turn(self._fill(room, missing, state, asked, received)))
 
-    async def _fill(self, room: str, missing: Sequence[NewEvent], state: Sequence[NewEvent], received: Moment) -> None:
+    async def _fill(
+        self, room: str, missing: Sequence[NewEvent], state: Sequence[NewEvent], asked: Arrival, received: Moment
+    ) -> None:
         async with self._transaction() as database:
             number, newest = await database.fetchrow(
                 "INSERT INTO transactions (id, received) VALUES ('', $1)"
                 " RETURNING number, (SELECT COALESCE(MAX(arrival), 0) FROM events)",
                 received,
             )
+            newer = {
+                (kind, key): (arrival, sent)
+                for kind, key, arrival, sent in map(tuple, await database.fetch(STATE_SINCE, room, asked))
+            }
             events = {event.event_id: event for event in (*missing, *state)}
             await database.executemany(INSERT_EVENT, [(*event, received, number) for event in events.values()])
-            await database.execute("DELETE FROM room_state WHERE room_id = $1", room)
+            known = dict(map(tuple, await database.fetch(NEW_SINCE, room, asked)))
+            outdated = [event for event in state if _outdated(event, newer, known, newest)]
+            await database.execute("DELETE FROM room_state WHERE room_id = $1 AND arrival <= $2", room, asked)
             await database.executemany(
                 "INSERT INTO room_state (room_id, type, state_key, arrival)"
-                " SELECT room_id, type, state_key, arrival FROM events WHERE event_id = $1 AND room_id = $2",
-                [(event.event_id, room) for event in state],
+                " SELECT room_id, type, state_key, arrival FROM events WHERE event_id = $1 AND room_id = $2"
+                " ON CONFLICT (room_id, type, state_key) DO UPDATE SET arrival = excluded.arrival",
+                [(event.event_id, room) for event in state if event not in outdated],
             )
             await _note_new(database, newest, number)
 
@@ -615,6 +636,11 @@ class Store:
         # connection that others go on to use. So it runs to its end, whoever has stopped waiting.
         return await asyncio.shield(asyncio.ensure_future(work))
 
+    async def _in_turn(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """What sets the state of rooms goes one after the other: PostgreSQL would let two of them mix."""
+        async with self._arriving:
+            return await work
+
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Any]:
         anything: Any = self._database  # mautrix' own stubs call its context managers coroutines
@@ -635,6 +661,25 @@ async def _note_new(database: Any, newest: int, number: int) -> None:
         f" WHERE arrival > $1 AND transaction_no = $2 AND type IN ({types})",
         newest, number,
     )  # fmt: skip
+
+
+def _outdated(
+    event: NewEvent,
+    newer: Mapping[tuple[str, str], tuple[int, int]],
+    known: Mapping[str, int],
+    newest: int,
+) -> bool:
+    """Has another event for the same key come while the homeserver was asked for the state in which this one stands?
+
+    `newer` has place and time of those that came meanwhile, `known` the places of all events since. What was on record
+    goes by its place, what never came by the sender's clock.
+    """
+    came = newer.get((event.type, event.state_key or ""))
+    if came is None:
+        return False
+    arrival, sent = came
+    own = known.get(event.event_id, 0)
+    return own < arrival if own <= newest else event.origin_server_ts <= sent
 
 
 def _merged(prompt: array[int], times: array[int], late: Sequence[tuple[int, int]]) -> array[int]:

@@ -70,9 +70,10 @@ async def take_over(hands: Hands, homeserver: Homeserver, observer: Observer, ac
 
 async def _mark(hands: Hands, homeserver: Homeserver, observer: Observer, action: TakeOver) -> None:
     """The last step, which makes it a chat: the whole state is on record before, and nobody can come in any more."""
+    asked = await observer.last_arrival()
     state = await homeserver.ask(Method.GET, room_path(action.room).state)
     _require_the_same(room_before(action.room, state), action, observer.bot)
-    await observer.adopt(action.room, as_events(action.room, state), history=f"{HISTORY}{action.room}")
+    await observer.adopt(action.room, as_events(action.room, state), asked=asked, history=f"{HISTORY}{action.room}")
     await hands.set_state(action.room, CHAT, action.chat)
     await hands.say_in(action.room, TOLD, about="taken over")
 

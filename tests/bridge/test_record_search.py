@@ -6,7 +6,7 @@ import json
 import pytest
 
 from bridge.search_words import phrases
-from bridge.store import NewEvent, Store
+from bridge.store import Arrival, NewEvent, Store
 
 ROOM = "!chat:school.example"
 
@@ -114,7 +114,7 @@ async def test_an_event_that_cannot_be_read_stops_no_search(store: Store) -> Non
 
 async def test_history_puts_late_events_where_their_time_says(store: Store) -> None:
     await store.receive("t", [message("$1", "a", at=10), message("$4", "d", at=40)], received=1.0)
-    await store.fill(ROOM, [message("$3", "c", at=30), message("$0", "0", at=1)], [], received=2.0)
+    await store.fill(ROOM, [message("$3", "c", at=30), message("$0", "0", at=1)], [], asked=Arrival(0), received=2.0)
     await store.receive("t2", [message("$2", "forged time, came last", at=2)], received=3.0)
 
     assert [event.event_id async for event in store.history(ROOM)] == ["$0", "$1", "$3", "$4", "$2"]

@@ -141,6 +141,47 @@ async def test_the_state_of_a_room_is_what_arrived_last(store: Store) -> None:
     assert await store.rooms_with("org.qwil.chat") == {ROOM: chat}
 
 
+async def test_whoever_left_while_the_state_was_asked_for_has_left(store: Store) -> None:
+    joined, left = member("$1", "@p:x", "join"), member("$2", "@p:x", "leave")
+    await store.receive("1", [joined], received=1.0)
+    asked = await store.last_arrival()
+    await store.receive("2", [left], received=2.0)
+
+    await store.fill(ROOM, [event("$0")], [joined], asked=asked, received=3.0)
+
+    now = await store.state(ROOM, "m.room.member", "@p:x")
+    assert now is not None
+    assert now.event_id == "$2"
+
+
+async def test_the_state_asked_for_goes_before_what_came_before_it_whatever_order_the_record_has(store: Store) -> None:
+    joined, left = member("$1", "@p:x", "join"), member("$2", "@p:x", "leave")
+    await store.receive("1", [left, joined], received=1.0)
+
+    await store.fill(ROOM, [], [left], asked=await store.last_arrival(), received=3.0)
+
+    now = await store.state(ROOM, "m.room.member", "@p:x")
+    assert now is not None
+    assert now.event_id == "$2"
+
+
+@pytest.mark.parametrize(("late", "stands"), [(500, "$came"), (1500, "$late")])
+async def test_what_never_came_and_what_came_meanwhile_go_by_the_senders_clock(
+    store: Store, late: int, stands: str
+) -> None:
+    asked = await store.last_arrival()
+    came = member("$came", "@p:x", "join")._replace(origin_server_ts=1000)
+    await store.receive("1", [came], received=1.0)
+    never = member("$late", "@p:x", "leave")._replace(origin_server_ts=late)
+
+    await store.fill(ROOM, [], [never], asked=asked, received=3.0)
+
+    now = await store.state(ROOM, "m.room.member", "@p:x")
+    assert now is not None
+    assert now.event_id == stands
+    assert await waiting(store) == ["$came", "$late"]
+
+
 async def test_an_old_event_sent_again_does_not_set_the_state_back(store: Store) -> None:
     await store.receive("t1", [member("$1", "@p:x", "invite")], received=1.0)
     await store.receive("t2", [member("$2", "@p:x", "join")], received=2.0)
