@@ -23,7 +23,7 @@ from bridge.arrival.mail import Letterhead, invitation_mail
 from bridge.arrival.post import Away, Bounced, Carrier, NotSent, Uncertain
 from bridge.arrival.terms import TermsKept
 from bridge.arrival.welcome import Welcomes
-from bridge.config import Config
+from bridge.config import SENDER, Config
 from bridge.policy_file import PolicySource
 from bridge.retry import Unavailable, until_available
 from policy.mistake import quoted
@@ -288,8 +288,8 @@ class Arrivals:
         wanted = set(organisations)
         ours = [one for one in self._ledger if one.person.partition("/")[0] in wanted]
         yield from status_of(ours, self._clock())
-        if any(one.state == "pending" for one in ours) and (missing := self.missing()):
-            yield missing
+        if any(one.state == "pending" for one in ours):
+            yield from filter(None, [self.missing(), self._from_nowhere()])
         yield from self._numbers(ours)
         yield from self._unknown_networks()
 
@@ -312,6 +312,13 @@ class Arrivals:
         """Why nobody is mailed as the bridge is set up, else empty."""
         no_server = "" if self._carrier else "Nobody is mailed: config.yaml names no mail server (mail: server)."
         return self.missing_page() or no_server
+
+    def _from_nowhere(self) -> str:
+        """A sender's address that most mail servers do not take, else empty."""
+        mail = self._config.mail
+        if not mail.server or mail.folder is not None or mail.sender != SENDER:
+            return ""
+        return f"Mails come from {SENDER}, which other mail servers refuse: config.yaml says from whom (mail: sender)."
 
     def missing_page(self) -> str:
         """Why nobody could accept as the bridge is set up, else empty."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bridge.arrival.bounce import mark_of
 from bridge.arrival.invitation import Invitation, as_json, from_json
@@ -66,8 +67,10 @@ class Ledger:
         return invitation
 
     async def keep_note(self, person: PersonId, note: str) -> None:
-        """The personal note for an invitation that is about to be made (INV-10)."""
+        """The personal note for an invitation that is about to be made (INV-10), whatever there was before it."""
         await self._store.remember(f"{NOTE}{person}", note)
+        if known := self._invitations.get(person):
+            await self.put(replace(known.withdrawn(), note=note))
 
     async def note(self, person: PersonId) -> str:
         """The personal note kept for somebody, else none."""

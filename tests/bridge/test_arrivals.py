@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from email.message import EmailMessage
@@ -453,6 +454,36 @@ async def test_whoever_is_invited_again_after_a_revocation_gets_a_fresh_link_at_
     await arrivals.work()
 
     assert [office.standing(link) for link in office.bag.links()] == ["replaced", "open"]
+
+
+async def test_whoever_is_invited_anew_with_a_word_is_mailed_at_once_with_the_new_note(office: Office) -> None:
+    arrivals = await office.started()
+    await arrivals.work()
+    whole = (office.folder / "policy.yaml").read_text()
+    without = "\n".join(line for line in whole.splitlines() if "Pat Chan" not in line).replace(
+        "[head, p.chan]", "[head]"
+    )
+    (office.folder / "policy.yaml").write_text(without + "\n")
+    office.source.load()
+    office.now += 60
+    await arrivals.work()
+
+    await office.ledger.keep_note(PERSON, "Good to see you again")
+    (office.folder / "policy.yaml").write_text(whole)
+    office.source.load()
+    await arrivals.work()
+
+    assert [office.standing(link) for link in office.bag.links()] == ["replaced", "open"]
+    assert "Good to see you again" in text_of(office.bag.mails[1])
+
+
+async def test_a_sender_from_nowhere_is_said(office: Office) -> None:
+    server = "mail: {server: 'smtp://127.0.0.1:9'}"
+    office.settings = config.parse(re.sub("mail: .*", server, CONFIG), office.folder / "config.yaml")
+    arrivals = await office.started()
+    await arrivals.follow_policy()
+
+    assert any("Mails come from qwil <noreply@localhost>" in line for line in arrivals.status_lines(["hillside"]))
 
 
 async def test_the_days_are_counted_also_while_the_mail_server_was_away(office: Office) -> None:
