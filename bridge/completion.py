@@ -6,6 +6,7 @@ told in sentences for the completeness notes of the export, never passed over.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,8 @@ from mautrix.api import Method, PathBuilder, SynapseAdminPath
 from bridge.catch_up import as_events
 from bridge.homeserver import Homeserver, Refused, room_path
 from bridge.originals import with_originals
-from bridge.store import Store
+from bridge.store import NewEvent, Store, as_json
+from bridge.transcript.events import LAST_TIME, iso
 from policy.model import Moment
 
 PAGE = 500
@@ -23,6 +25,10 @@ PAGE = 500
 
 COMPLETE = "complete:"
 """Under which names it is remembered from which event back a room is complete."""
+UNREADABLE = "unreadable:"
+"""The same of what no walk could keep, by digests: later walks do not come by again, later exports tell it as well."""
+BEGINS = "begins:"
+"""The same of the time from which on a room's history is shown at all, where that is not its beginning."""
 
 
 async def complete(
@@ -37,16 +43,27 @@ async def complete(
 
     `everything` asks as an administrator of the homeserver, also for what was written before the bot could read it.
     """
-    walk = _Walk(store, homeserver, room, everything, clock)
+    refused: tuple[str, ...] = ()
     try:
-        await walk.back()
+        await _Walk(store, homeserver, room, everything, clock).back()
     except Refused as refusal:
         why = str(refusal).rstrip(".")
-        return (f"The homeserver does not show the chat's history ({why}): what never reached the record is missing.",)
-    if walk.unreadable:
-        number = f"{walk.unreadable} events" if walk.unreadable > 1 else "One event"
-        return (f"{number} of the history had no sound id, sender or type and could not be kept.",)
-    return ()
+        told = f"The homeserver does not show the chat's history ({why}): what never reached the record is missing."
+        refused = (told,)
+    return (*refused, *await gaps(store, room))
+
+
+async def gaps(store: Store, room: str) -> tuple[str, ...]:
+    """What no walk through the room's history could have so far, a sentence each."""
+    begins, unreadable = await store.recall(f"{BEGINS}{room}"), await store.recall(f"{UNREADABLE}{room}", [])
+    told = []
+    if begins is not None:
+        when = iso(begins) if 0 <= begins <= LAST_TIME else "an unknown time"
+        told.append(f"The homeserver shows the chat's history from {when} on; what was before is not on record.")
+    if unreadable:
+        number = f"{len(unreadable)} events" if len(unreadable) > 1 else "One event"
+        told.append(f"{number} of the history had no sound id, sender or type and could not be kept.")
+    return tuple(told)
 
 
 class _Walk:
@@ -62,21 +79,26 @@ class _Walk:
             SynapseAdminPath.v1.rooms[room].messages if everything else room_path(room).messages
         )
         self._clock = clock
-        self.unreadable = 0
+        self._oldest: NewEvent | None = None
+        self._oldest_is_new = False
 
     async def back(self) -> None:
         known = await self._store.recall(f"{COMPLETE}{self._room}")
         newest: str | None = None
         page: str | None = None
+        reached_the_end = False
         while True:
             answer = await self._page(page)
             chunk = answer.get("chunk", [])
             ids = [event.get("event_id") for event in chunk if isinstance(event, dict)]
             newest = newest or (ids[0] if ids else None)
             await self._keep(chunk[::-1])
-            if known in ids or not answer.get("end") or answer["end"] == page:
+            reached_the_end = not answer.get("end") or answer["end"] == page
+            if known in ids or reached_the_end:
                 break
             page = answer["end"]
+        if reached_the_end:
+            await self._note_beginning()
         if newest is not None:
             await self._store.remember(f"{COMPLETE}{self._room}", newest)
 
@@ -87,11 +109,28 @@ class _Walk:
 
     async def _keep(self, chunk: list[Any]) -> None:
         events = as_events(self._room, chunk)
-        self.unreadable += len(chunk) - len(events)
+        if len(events) < len(chunk):
+            await self._note_unreadable([raw for raw in chunk if not as_events(self._room, [raw])])
         unknown = await self._store.unknown([event.event_id for event in events])
+        if events:
+            self._oldest, self._oldest_is_new = events[0], events[0].event_id in unknown
         if not unknown:
             return
         missing = await with_originals(self._homeserver, [event for event in events if event.event_id in unknown])
         asked = await self._store.last_arrival()
         state = as_events(self._room, await self._homeserver.ask(Method.GET, room_path(self._room).state))
         await self._store.fill(self._room, missing, state, asked=asked, received=self._clock())
+
+    async def _note_beginning(self) -> None:
+        """What the record had already when the walk came to it had been received since the room began."""
+        if self._oldest is None:
+            return
+        if self._oldest.type == "m.room.create":
+            await self._store.forget(f"{BEGINS}{self._room}")
+        elif self._oldest_is_new:
+            await self._store.remember(f"{BEGINS}{self._room}", self._oldest.origin_server_ts)
+
+    async def _note_unreadable(self, raws: list[Any]) -> None:
+        known = await self._store.recall(f"{UNREADABLE}{self._room}", [])
+        digests = [hashlib.sha256(as_json(raw).encode()).hexdigest()[:16] for raw in raws]
+        await self._store.remember(f"{UNREADABLE}{self._room}", sorted({*known, *digests}))

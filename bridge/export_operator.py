@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from mautrix.api import Method, PathBuilder
 
-from bridge.completion import complete
+from bridge.completion import complete, gaps
 from bridge.config import Config
 from bridge.export import ExportMaker, Made, Order
 from bridge.export_jobs import details, subject
@@ -135,4 +135,5 @@ async def _completed(store: Store, homeserver: Homeserver, room: Room) -> tuple[
         async with asyncio.timeout(COMPLETING):
             return await complete(store, homeserver, room.id)
     except (TimeoutError, Refused):
-        return ("The homeserver did not answer: what never reached the record could not be looked for.",)
+        away = "The homeserver did not answer: what never reached the record could not be looked for."
+        return (away, *await gaps(store, room.id))

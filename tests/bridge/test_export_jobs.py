@@ -339,6 +339,46 @@ async def test_a_history_is_walked_to_its_beginning_once(desk: Desk) -> None:
     assert desk.homeserver.pages == walked + 1
 
 
+async def test_a_history_that_does_not_reach_back_to_its_beginning_is_told_with_every_export(desk: Desk) -> None:
+    """The bot came later than the first words, and the homeserver shows it none of them."""
+    anything: Any = desk.homeserver
+    desk.homeserver.history = [said(10, "the first that is shown"), *desk.homeserver.history[6:]]
+    told = (
+        "The homeserver shows the chat's history from 2026-02-02T02:40:10.000Z on; what was before is not on record.",
+    )
+
+    assert await complete(desk.store, anything, ROOM) == told
+    assert await complete(desk.store, anything, ROOM) == told
+
+
+async def test_a_history_that_was_received_from_its_beginning_may_be_shown_shortened(desk: Desk) -> None:
+    """The homeserver has purged what the record holds."""
+    anything: Any = desk.homeserver
+    desk.homeserver.history = [*desk.homeserver.history[-2:], said(30, "new")]
+
+    assert await complete(desk.store, anything, ROOM) == ()
+
+
+async def test_a_beginning_that_is_shown_after_all_is_no_gap_any_more(desk: Desk) -> None:
+    anything: Any = desk.homeserver
+    whole = desk.homeserver.history
+    desk.homeserver.history = [said(10, "the first that is shown"), *whole[6:]]
+    await complete(desk.store, anything, ROOM)
+    await desk.store.forget(f"complete:{ROOM}")
+    desk.homeserver.history = [*whole[:6], said(10, "the first that is shown"), *whole[6:]]
+
+    assert await complete(desk.store, anything, ROOM) == ()
+
+
+async def test_what_the_history_holds_and_nobody_can_read_is_told_with_every_export(desk: Desk) -> None:
+    anything: Any = desk.homeserver
+    desk.homeserver.history[6:6] = [{"type": "m.room.message"}, {"event_id": 7, "content": "\ud800"}]
+    told = ("2 events of the history had no sound id, sender or type and could not be kept.",)
+
+    for _ in range(3):
+        assert await complete(desk.store, anything, ROOM) == told
+
+
 async def test_what_was_deleted_meanwhile_is_kept_as_it_was_where_the_homeserver_still_knows(desk: Desk) -> None:
     anything: Any = desk.homeserver
     because = {"unsigned": {"redacted_because": {"sender": ANN}}}
@@ -412,12 +452,16 @@ async def test_an_operator_exports_without_a_homeserver_and_is_told_what_that_co
     )
     if desk.store._database.scheme.value != "sqlite":
         settings = replace(settings, database=str(desk.store._database.url))
+    await desk.store.remember(f"begins:{ROOM}", 1_770_000_000_000)
     wanted: dict[str, Any] = {"by": "operator ann", "rsmf": True, "purpose": "a test", "progress": lambda *_: None}
 
     made = await export_room(settings, Source.policy, "trip", until="$20", out=tmp_path / "out", **wanted)
 
     assert verify(made.folder).good
-    assert made.missing == ("The homeserver did not answer: what never reached the record could not be looked for.",)
+    assert made.missing == (
+        "The homeserver did not answer: what never reached the record could not be looked for.",
+        "The homeserver shows the chat's history from 2026-02-02T02:40:00.000Z on; what was before is not on record.",
+    )
     assert "and a reply" not in (made.folder / "messages.jsonl").read_text()
     assert await audit_lines(desk.store) == ["export"]
     for room, until, sentence in (
