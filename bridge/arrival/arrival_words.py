@@ -38,7 +38,8 @@ MOST_LETTERS = 500
 MOST_NAMED = 20
 """As many are named in an answer; more are counted."""
 
-_NOTE = re.compile(r"(?:^|\s)note:?\s+(.*)\Z", re.DOTALL | re.IGNORECASE)
+_NOTE = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»|(?:^|\s)note:?\s+(.*)\Z', re.DOTALL | re.IGNORECASE)
+"""The word `note`, but not in quotation marks: a job title may hold it."""
 _MARKS = ("in", "as", "title", "of")
 
 
@@ -259,7 +260,7 @@ def _run(answer: Callable[[Asked], Awaitable[str]]) -> Callable[[Commands, Asked
 
 def _newcomer(text: str) -> _Newcomer:
     """What an administrator typed; raises `Answer` with the usage where it cannot be understood."""
-    found = _NOTE.search(text)
+    found = next((each for each in _NOTE.finditer(text) if each[1] is not None), None)
     words = tokens(text[: found.start()] if found else text)
     one = _Newcomer(note=found[1].strip() if found else "")
     if len(one.note) > LONGEST_NOTE:

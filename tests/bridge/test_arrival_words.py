@@ -111,6 +111,17 @@ async def test_a_whole_book_is_sent_a_fresh_invitation(school: School) -> None:
     assert len([what for _, what, _ in await school.record() if what.startswith("resend ")]) == 3
 
 
+async def test_a_note_is_what_stands_behind_the_word_but_not_in_a_job_title(school: School) -> None:
+    said = await school.say(
+        HEAD,
+        'invite Zoe Ray zoe@x.example in year-1 title "Mia, note taker" note Hello "Zoe",\nplease note: bring shoes',
+    )
+
+    assert said.startswith("Zoe Ray (hill/z.ray) is ")
+    assert school.person("z.ray").job_title == "Mia, note taker"
+    assert await school.ledger.note(PersonId("hill/z.ray")) == 'Hello "Zoe",\nplease note: bring shoes'
+
+
 async def test_a_corrected_address_is_for_one_person(school: School) -> None:
     assert "One address is for one person" in await school.say(OFFICE, "resend year-1 new@x.example")
     assert "Write whom it is about: “resend PERSON…" in await school.say(OFFICE, "resend")
