@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 from bridge.arrival.accounts import Accounts
 from bridge.arrival.consent import Consent, agreed, wanting
-from bridge.arrival.invitation import Invitation, Standing, token_hash
+from bridge.arrival.guest import Form, Guest, Problem, Problems, opened, standing_of
+from bridge.arrival.invitation import Invitation, token_hash
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.phone import asked_for, number_of
 from bridge.arrival.policy_rows import NotInvited, NotWritten, PolicyRows
@@ -30,7 +30,7 @@ from bridge.policy_file import PolicySource
 from bridge.policy_writer import Author
 from bridge.store import Store
 from policy.enrol import MATRIX
-from policy.model import Membership, Moment, Organisation, PersonId, Requirement, UserId
+from policy.model import Membership, Moment, PersonId, Requirement, UserId
 
 ANSWER_WITHIN = 30.0
 """Seconds that somebody at the page waits for the homeserver."""
@@ -39,46 +39,6 @@ PATIENCE = 10.0
 """Seconds until the policy that was written is expected to be in force."""
 
 log = logging.getLogger("qwil.arrival")
-
-
-class Problem(Exception):
-    """What has to be put right, as fields of the form and keys of the wording; nothing was changed."""
-
-    def __init__(self, field: str, key: str, **values: str) -> None:
-        super().__init__(key)
-        self.field = field
-        self.key = key
-        self.values: Mapping[str, str] = values
-
-
-class Problems(Exception):
-    """Several of them at once."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(", ".join(map(str, problems)))
-        self.problems = tuple(problems)
-
-
-class Guest(NamedTuple):
-    """Whoever follows a link: the invitation, the row of the policy, and what the link is good for."""
-
-    invitation: Invitation
-    member: Membership | None
-    organisation: Organisation | None
-    standing: Standing
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What somebody typed to get a new account."""
-
-    username: str
-    password: str
-    again: str
-    consent: Consent
-
-    def __repr__(self) -> str:
-        return f"Form({self.username!r})"
 
 
 class Acceptance:
@@ -124,7 +84,7 @@ class Acceptance:
         organisation = self._source.policy.organisations.get(invitation.person.partition("/")[0])
         standing = invitation.standing(hashed, self._clock())
         if standing in ("open", "expired"):
-            standing = _standing_of(member, standing, self._clock())
+            standing = standing_of(member, standing, self._clock())
         return Guest(invitation, member, organisation, standing)
 
     def sets(self, member: Membership) -> tuple[Terms, ...]:
@@ -153,7 +113,7 @@ class Acceptance:
     async def accept(self, token: str, form: Form) -> UserId:
         """Make the account and the membership active; raises `Problem`, or `Problems` for several fields."""
         async with self._turn(token) as guest:
-            member = _open(guest)
+            member = opened(guest)
             assert guest is not None  # noqa: S101 - it is open
             if member.matrix is not None and not self._accounts.local(member.matrix):
                 raise Problem("matrix", "matrix_other", matrix=member.matrix)
@@ -214,7 +174,7 @@ class Acceptance:
 
     async def _make(self, guest: Guest, user: UserId, password: str) -> None:
         """What is being made is noted first: after a failure or a kill it is ours to finish, and nobody else's."""
-        member = _open(guest)
+        member = opened(guest)
         await self._ledger.put(replace(self._now(guest), account=user))
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
@@ -233,7 +193,7 @@ class Acceptance:
     async def send_code(self, token: str, matrix: str) -> None:
         """Have the bot write a code to this account; raises `Problem`."""
         async with self._turn(token) as guest:
-            member, user = _open(guest), UserId(matrix.strip())
+            member, user = opened(guest), UserId(matrix.strip())
             await self._require_provable(member, user)
             digits = self._proofs.fresh(member.id, user, self._clock())
             if digits is None:
@@ -268,7 +228,7 @@ class Acceptance:
     async def accept_with_code(self, token: str, digits: str, consent: Consent) -> UserId:
         """Make the membership active for the account to which the code was sent; raises `Problem` or `Problems`."""
         async with self._turn(token) as guest:
-            member = _open(guest)
+            member = opened(guest)
             if problems := self._wanting(member, consent):
                 raise Problems(problems)
             user = self._proofs.awaited(member.id, self._clock())
@@ -280,16 +240,58 @@ class Acceptance:
             self._proofs.forget(member.id)
             return user
 
+    async def accept_for_login(self, token: str, consent: Consent) -> UserId:
+        """Accept for the account that the administrator named; raises `Problem` or `Problems`.
+
+        Nobody but its owner logs in to it by single sign-on, so that no code is needed. The membership begins at once,
+        or with the first login.
+        """
+        async with self._turn(token) as guest:
+            member, user = opened(guest), opened(guest).matrix
+            assert guest is not None  # noqa: S101 - it is open
+            if user is None or not self._accounts.local(user):
+                raise Problem("matrix", "matrix_form")
+            if problems := self._wanting(member, consent):
+                raise Problems(problems)
+            if await self._asked(self._accounts.exists(user)):
+                await self._activate(guest, user, consent)
+                return user
+            await self._keep(guest, user, consent)
+            await self._ledger.put(replace(self._now(guest), account=user, waits=True, next_mail=None))
+            await self._on_record(member, "invitation accepted, waits for the first login", {"matrix": user}, who=user)
+            return user
+
+    async def begin(self, person: PersonId) -> None:
+        """Make the membership of somebody who waits for the first login active, if the account is there by now."""
+        async with self.turn_of(person):
+            one, member = self._ledger.get(person), self._source.policy.people.get(person)
+            organisation = self._source.policy.organisations.get(person.partition("/")[0])
+            if one is None or not one.waits or one.state != "pending":
+                return
+            if standing_of(member, "open", self._clock()) != "open":
+                return
+            user = UserId(one.account)
+            if member is None or member.matrix != user:
+                # The administrator has named another account: it is to be accepted anew.
+                await self._ledger.put(replace(one, waits=False))
+            elif await self._asked(self._accounts.exists(user)):
+                await self._activate(Guest(one, member, organisation, "open"), user, Consent({}))
+
+    async def _keep(self, guest: Guest, user: UserId, consent: Consent) -> None:
+        """Consent to the terms, and the number that was asked for."""
+        member, number = opened(guest), number_of(consent.mobile)
+        await self._terms.keep(member.id, user, agreed(consent, self.sets(member)))
+        if number and self.asked_for_number(member):
+            await self._ledger.put(replace(self._now(guest), mobile=number))
+
     async def _activate(self, guest: Guest | None, user: UserId, consent: Consent) -> None:
         """The row becomes active with the Matrix ID, and what was accepted is on record.
 
         Consent and number are kept first: nobody is a member for a moment who seems not to have given them.
         """
         assert guest is not None  # noqa: S101 - an open guest
-        member, number = _open(guest), number_of(consent.mobile)
-        await self._terms.keep(member.id, user, agreed(consent, self.sets(member)))
-        if number and self.asked_for_number(member):
-            await self._ledger.put(replace(self._now(guest), mobile=number))
+        member = opened(guest)
+        await self._keep(guest, user, consent)
         try:
             author = Author(member.name, str(user))
             await self._rows.accept(member.id, user, author=author, summary=f"{member.id} accepts the invitation")
@@ -360,17 +362,3 @@ class _Turn:
     async def __aexit__(self, *_error: object) -> None:
         if self._lock is not None:
             self._lock.release()
-
-
-def _open(guest: Guest | None) -> Membership:
-    """The member whose invitation can be accepted; the page says why where it cannot."""
-    if guest is None or guest.standing != "open" or guest.member is None:
-        raise Problem("", "closed")
-    return guest.member
-
-
-def _standing_of(member: Membership | None, standing: Standing, now: Moment) -> Standing:
-    """What a link is good for as far as the policy says: also an administrator accepts, revokes, or sets an end."""
-    if member is not None and member.status in ("active", "suspended"):
-        return "accepted"
-    return standing if member is not None and member.status == "invited" and now < member.ends else "revoked"

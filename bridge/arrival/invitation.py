@@ -63,6 +63,8 @@ class Invitation:
     """The Matrix ID that was made, or is being made, for it."""
     mobile: str = ""
     """The phone number that the person gave on accepting (INV-8)."""
+    waits: bool = False
+    """It is accepted, and the membership begins when `account` logs in for the first time."""
 
     def with_link(self, token_hash: str, until: Moment) -> Invitation:
         """With a fresh link, the only one that works from now on."""
@@ -73,7 +75,7 @@ class Invitation:
         """After its mail has gone out; the next one follows a day later (INV-5)."""
         mailed = self.mailed + 1
         in_time = now + DAY < self.since + mail_days * DAY
-        following = now + DAY if mailed < mail_days and in_time else None
+        following = now + DAY if mailed < mail_days and in_time and not self.waits else None
         return replace(self, sending=False, mailed=mailed, next_mail=following, failures=0, trouble="", bounced=False)
 
     def perhaps_sent(self, now: Moment, mail_days: int, trouble: str) -> Invitation:
@@ -99,7 +101,7 @@ class Invitation:
         dead = self.with_link("", 0.0)
         return replace(
             dead, email=email, since=now, state="pending", mailed=0, next_mail=now, sending=False, failures=0,
-            trouble="", bounced=False, letter=False,
+            trouble="", bounced=False, letter=False, waits=False,
         )  # fmt: skip
 
     def closed(self, state: State) -> Invitation:

@@ -27,7 +27,7 @@ def status_of(invitations: Iterable[Invitation], now: Moment) -> Iterator[str]:
     if due := sum(_is_due(one, now) for one in pending):
         mails = "mail waits for its" if due == 1 else "mails wait for their"
         yield f"- {due} {mails} turn: config.yaml says how many go out in a minute."
-    lines = [*_bounced(pending), *_unsure(pending), *_declined(all_), *_unanswered(pending, now)]
+    lines = [*_bounced(pending), *_unsure(pending), *_declined(all_), *_unanswered(pending, now), *_accepted(pending)]
     yield from lines[:MOST_LINES]
     if len(lines) > MOST_LINES:
         yield f"… and {len(lines) - MOST_LINES} more."
@@ -68,6 +68,12 @@ def _declined(those: Sequence[Invitation]) -> Iterator[str]:
 
 def _unanswered(those: Sequence[Invitation], now: Moment) -> Iterator[str]:
     for one in those:
-        over = one.mailed or one.letter
+        over = (one.mailed or one.letter) and not one.waits
         if over and one.next_mail is None and one.link_until < now and not (one.bounced or one.trouble):
             yield f"- {one.person} did not answer in time; “resend” offers it again."
+
+
+def _accepted(those: Sequence[Invitation]) -> Iterator[str]:
+    for one in those:
+        if one.waits:
+            yield f"- {one.person} has accepted, and is a member when {one.account} logs in for the first time."

@@ -20,8 +20,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from yarl import URL
 
-from bridge.arrival.acceptance import Acceptance, Form, Guest, Problem, Problems
+from bridge.arrival.acceptance import Acceptance
 from bridge.arrival.consent import Consent
+from bridge.arrival.guest import Form, Guest, Problem, Problems
 from bridge.arrival.logo import logo_of
 from bridge.arrival.qr import qr_svg
 from bridge.arrival.terms import PAGE, platform_terms
@@ -158,7 +159,9 @@ class Pages:
 
     async def _accept(self, token: str, guest: Guest, typed: Mapping[str, str]) -> web.Response:
         if self._by_sign_on:
-            return self._invitation(guest)
+            user = await self._acceptance.accept_for_login(token, _consent(typed))
+            waiting = (self._acceptance.guest(token) or guest).invitation.waits
+            return self._waiting(guest) if waiting else self._accepted(guest, user)
         username, password, again = (typed.get(name, "") for name in ("username", "password", "again"))
         form = Form(username, password, again, _consent(typed))
         return self._accepted(guest, await self._acceptance.accept(token, form))
@@ -217,9 +220,11 @@ class Pages:
     ) -> web.Response:
         if guest.standing != "open" or guest.member is None or guest.organisation is None:
             return self._gone(guest.standing, guest)
+        if guest.invitation.waits:
+            return self._waiting(guest)
         member, proving = guest.member, self._acceptance.proving(guest.member)
         fixed = member.matrix or ""
-        here = fixed.endswith(f":{self._config.homeserver.server_name}") and not self._by_sign_on
+        here = fixed.endswith(f":{self._config.homeserver.server_name}")
         values = {
             "name": member.name,
             "job_title": member.job_title,
@@ -231,7 +236,8 @@ class Pages:
             "proving": proving or "",
             "shown_in": "code" if proving and (typed or {}).get("do") != "accept" else "new",
             "sso": self._by_sign_on,
-            "fixed_username": fixed[1:].partition(":")[0] if here else "",
+            "fixed_username": fixed[1:].partition(":")[0] if here and not self._by_sign_on else "",
+            "named": fixed if here and self._by_sign_on else "",
             "fixed": fixed,
             "fixed_remote": "" if here else fixed,
             "server": self._config.homeserver.server_name,
@@ -242,6 +248,12 @@ class Pages:
         w, organisation = self._wording(guest), _name(guest.organisation)
         return self._told(guest, w("accepted_title"), w("accepted_text", organisation=organisation), user=user)
 
+    def _waiting(self, guest: Guest) -> web.Response:
+        """Accepted, and to begin with the first login."""
+        w, organisation = self._wording(guest), _name(guest.organisation)
+        user, text = guest.member.matrix if guest.member else None, w("waiting_text", organisation=organisation)
+        return self._told(guest, w("waiting_title"), text, user=user, waiting=True)
+
     def _gone(self, key: str, guest: Guest | None, *, status: int | None = None, **values: str) -> web.Response:
         w, organisation = self._wording(guest), _name(guest.organisation if guest else None)
         text = w(f"gone_{key}", organisation=organisation, **values)
@@ -249,7 +261,14 @@ class Pages:
         return self._told(guest, w(TITLES.get(key, "gone_title")), text, user=user, status=status or GONE.get(key, 410))
 
     def _told(
-        self, guest: Guest | None, heading: str, text: str, *, user: UserId | None = None, status: int = 200
+        self,
+        guest: Guest | None,
+        heading: str,
+        text: str,
+        *,
+        user: UserId | None = None,
+        status: int = 200,
+        waiting: bool = False,
     ) -> web.Response:
         elsewhere = user if user is not None and not user.endswith(f":{self._config.homeserver.server_name}") else None
         login = self._login(user) if user is not None and not elsewhere else None
@@ -258,6 +277,7 @@ class Pages:
             "text": text,
             "login": login,
             "elsewhere": elsewhere,
+            "waiting": waiting,
             "problems": (),
             "sso": self._by_sign_on,
         }

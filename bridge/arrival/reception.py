@@ -16,6 +16,7 @@ from bridge.arrival.arrivals import Arrivals
 from bridge.arrival.bounce_watch import BounceWatch
 from bridge.arrival.broadcast import Broadcasts
 from bridge.arrival.broadcast_words import BroadcastWords
+from bridge.arrival.first_login import FirstLogins
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.pages import Pages
 from bridge.arrival.policy_rows import PolicyRows
@@ -81,6 +82,7 @@ class Reception:
             settled=self._accepted,
         )
         self._pages = Pages(source=source, acceptance=acceptance, config=config)
+        self._first_logins = FirstLogins(self._ledger, acceptance)
 
     def words(self, office: Office, carrier: Attachments, others: Mapping[str, Word]) -> dict[str, Word]:
         """What can be typed to the bot; `others` are the words known already."""
@@ -109,6 +111,8 @@ class Reception:
         async with self._listening(), asyncio.TaskGroup() as tasks:
             tasks.create_task(self._arrivals.run())
             tasks.create_task(self._bounces.run())
+            if self._config.web.login == "single_sign_on":
+                tasks.create_task(self._first_logins.run())
 
     def wake(self) -> None:
         """The policy changed."""

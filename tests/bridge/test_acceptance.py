@@ -10,9 +10,10 @@ from typing import Any, cast
 import pytest
 
 from bridge.arrival import acceptance as module
-from bridge.arrival.acceptance import Acceptance, Form, Problem
+from bridge.arrival.acceptance import Acceptance
 from bridge.arrival.accounts import LONGEST_NAME, Accounts
 from bridge.arrival.consent import Consent
+from bridge.arrival.guest import Form, Problem
 from bridge.arrival.invitation import Invitation, token_hash
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.policy_rows import PolicyRows

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bridge.arrival import first_login
 from bridge.demo.homeserver import AnswerError, free_port
 from policy.parse import parse
 from tests.homeserver import two_schools
@@ -504,3 +505,48 @@ async def test_where_people_log_in_by_single_sign_on_the_page_asks_for_no_passwo
         assert code
         status, page = await post(web, link, do="confirm", code=code[0], terms="1")
         assert (status, "single sign-on. Your account is" in page) == (200, True)
+
+
+async def test_with_single_sign_on_whoever_accepts_for_the_account_they_were_given_is_in_from_their_first_login(
+    tmp_path: Path, mailbox: Mailbox, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_login, "EVERY", 0.2)
+    port = free_port()
+    more = (
+        f"mail: {{server: 'smtp://127.0.0.1:{mailbox.port}', per_minute: 100000}}\n"
+        f"web: {{address: 'http://127.0.0.1:{port}', port: {port}, login: single_sign_on}}\n"
+    )
+    given = [invited(name, matrix=f'"@{name}.sso:qwil.test"') for name in ("waits", "there")]
+    policy = with_people(*given, books="waits, there")
+    async with bridged(tmp_path, policy, ["head", "okafor", "there.sso"], more=more) as school:
+        link = link_in(await mail_to(mailbox, "waits@home.example"))
+        _, page = await get(web, link)
+        assert "Your account is @waits.sso:qwil.test." in page
+        assert 'type="password"' not in page
+        assert "Send me a code" not in page
+        status, page = await post(web, link, do="accept")
+        assert (status, "Please accept the terms of Hillside Primary" in page) == (400, True)
+
+        status, page = await post(web, link, do="accept", terms="1")
+
+        assert (status, "begins when you log in for the first time" in page) == (200, True)
+        assert "begins when you log in for the first time" in (await get(web, link))[1]
+        assert school.settings.policy.read_text().count("status: invited") == 2
+        head = await school.client("head")
+        told = await answer(school, head, "status", "Invitations: ")
+        assert (
+            "hillside/waits has accepted, and is a member when @waits.sso:qwil.test logs in for the first time" in told
+        )
+        await school.stop()
+        await school.start()
+        # Their first login, which makes the account.
+        await school.homeserver.register("waits.sso", PASSWORD)
+        waits = await school.client("waits.sso")
+        await eventually(lambda: said_by_bot(waits), lambda texts: any("Welcome Waits" in text for text in texts))
+        assert school.settings.policy.read_text().count("status: invited") == 1
+        assert not [text for text in await said_by_bot(waits) if "new terms" in text]
+        assert len(mailbox.to("waits@home.example")) == 1
+
+        link = link_in(await mail_to(mailbox, "there@home.example"))
+        status, page = await post(web, link, do="accept", terms="1")
+        assert (status, "You are in" in page) == (200, True)
