@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -190,9 +190,7 @@ class ExportJobs:
         What put somebody out may still be on its way to the bridge: the homeserver is asked for it first.
         """
         notes = await complete(self._store, self._homeserver, order.room)
-        for event in await self._store.whole_state(order.room):
-            self._observer.note(order.room, event.type, event.state_key or "", event.content, event.sender)
-        room = self._observer.room(order.room)
+        room = await self._on_record(order.room)
         decision = await still_allowed(
             self._store,
             self._source.policy,
@@ -206,6 +204,18 @@ class ExportJobs:
         if room is None or not decision.allowed:
             raise Withdrawn(decision)
         return room, notes
+
+    async def _on_record(self, name: str) -> Room | None:
+        """The chat as the record has it now; what the bridge goes by follows as it handles what came."""
+        latest = Observer(self._store, bot=self._observer.bot, server=self._observer.server)
+        for event in await self._store.whole_state(name):
+            latest.note(name, event.type, event.state_key or "", event.content, event.sender)
+        handled, found = self._observer.room(name), latest.room(name)
+        if handled is None or found is None:
+            return handled
+        # Whoever is left out as former there has come in against the rules and is left out here.
+        known = {user: member for user, member in found.members.items() if member.inside or user in handled.members}
+        return replace(handled, members=known, chat=found.chat)
 
     async def _refuse(self, order: Order, withdrawn: Withdrawn) -> None:
         """On record once, with what was handed over before; who is in no organisation any more is told nothing."""

@@ -128,6 +128,7 @@ async def test_who_was_put_out_of_the_chat_gets_nothing_though_the_bridge_has_no
         ("export refused", ["EXP-1"])
     ]
     assert "Only staff who are in a chat can export it" in desk.homeserver.texts[-1]
+    assert ANN in jobs._observer.rooms[ROOM].inside(BOT), "what the bridge goes by follows when it handles the event"
 
 
 class PutsOutAfter(HomeserverInMemory):
