@@ -174,7 +174,8 @@ class Arrivals:
         """Send the mail that has waited longest, if one is due and there is a server for it; whether one was tried."""
         now = self._clock()
         due = [one for one in self._ledger if one.next_mail is not None and one.next_mail <= now and not one.sending]
-        if self._carrier is None or not self._config.web.address or now < self._rest_until or not due:
+        possible = self._source.policy.organisations and self._config.web.address
+        if self._carrier is None or not possible or now < self._rest_until or not due:
             return False
         one = min(due, key=lambda waiting: (waiting.next_mail or 0.0, waiting.person))
         member = self._source.policy.people.get(one.person)

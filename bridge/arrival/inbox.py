@@ -101,8 +101,12 @@ class Inbox:
         if self._address.scheme == "imaps":
             return imaplib.IMAP4_SSL(host, port or 993, ssl_context=trusted, timeout=PATIENCE)
         client = imaplib.IMAP4(host, port or 143, timeout=PATIENCE)
-        if self._address.scheme == "imap+starttls" or "STARTTLS" in client.capabilities:
-            client.starttls(trusted)
+        try:
+            if self._address.scheme == "imap+starttls" or "STARTTLS" in client.capabilities:
+                client.starttls(trusted)
+        except (imaplib.IMAP4.error, OSError):
+            client.shutdown()
+            raise
         return client
 
     def _log_in(self, client: imaplib.IMAP4) -> None:

@@ -518,6 +518,21 @@ async def test_a_mail_in_hand_at_a_kill_is_followed_also_where_the_policy_is_bro
     (office.folder / "policy.yaml").write_text(good)
 
 
+async def test_while_no_policy_is_in_force_nothing_becomes_of_anybody(office: Office) -> None:
+    arrivals = await office.started()
+    await arrivals.work()
+    (office.folder / "policy.yaml").write_text("organisatoins: {}\n")
+    office.source = PolicySource(office.folder / "policy.yaml")
+    office.source.load()
+    arrivals = await office.started()
+    before = office.invitation
+    office.now += 2 * DAY
+
+    await arrivals.work()
+
+    assert office.invitation == before
+
+
 async def test_a_letter_has_its_own_link_and_no_mail_takes_its_place(office: Office) -> None:
     arrivals = await office.started()
     await arrivals.work()
