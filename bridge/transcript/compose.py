@@ -93,7 +93,8 @@ class Composer:
         self._by_kind: Counter[str] = Counter()
         self._remarks: dict[int, list[Remark]] = {}
         self._quoted: set[int] = set()
-        self._ends: list[Entry] = []
+        self._first: Entry | None = None
+        self._last: Entry | None = None
         self._count = 0
         self._found_end = False
 
@@ -338,12 +339,10 @@ class Composer:
     def _note(self, entry: Entry) -> None:
         """Keep what the cover and earlier entries have to say about this one."""
         self._by_kind[entry.kind] += 1
-        if len(self._ends) == 2:
-            self._ends[1] = entry
-        else:
-            self._ends.append(entry)
-        is_shown = entry.kind in REMARKABLE and not (entry.kind == "edit" and entry.reason)
-        if is_shown and entry.target and entry.target.number:
+        self._first, self._last = self._first or entry, entry
+        if entry.kind not in REMARKABLE or (entry.kind == "edit" and entry.reason):
+            return
+        if entry.target and entry.target.number:
             remark = Remark(entry.number, entry.kind, entry.sender.name, entry.reaction)
             self._remarks.setdefault(entry.target.number, []).append(remark)
 
@@ -354,16 +353,16 @@ class Composer:
 
     def transcript(self) -> Transcript:
         """Everything about the chat but its entries; whole once `entries` has come to its end."""
-        times = [entry.time for entry in self._ends]
+        first, last = self._first, self._last
         return Transcript(
             account=self._account,
             title=self._title,
             participants=tuple(map(_participant, filter(_took_part, self._present.values()))),
             entries=self._by_kind.total(),
-            first=self._ends[0].number if self._ends else None,
-            last=self._ends[-1].number if self._ends else None,
-            begins=times[0] if times else None,
-            ends=times[-1] if times else None,
+            first=first.number if first else None,
+            last=last.number if last else None,
+            begins=first.time if first else None,
+            ends=last.time if last else None,
             by_kind=dict(sorted(self._by_kind.items())),
             left_out=dict(sorted(self._left_out.items())),
             problems=tuple(self._problems),
@@ -393,7 +392,7 @@ def _html(content: Mapping[str, Any]) -> str | None:
 
 
 def _has_words(content: Mapping[str, Any]) -> bool:
-    return text(content, "body") is not None or content.get("msgtype") == "m.location" or _is_file(content)
+    return isinstance(content.get("body"), str) or content.get("msgtype") == "m.location" or _is_file(content)
 
 
 def _is_file(content: Mapping[str, Any]) -> bool:

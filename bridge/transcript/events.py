@@ -55,13 +55,14 @@ def read(raw: Mapping[str, Any] | str) -> Event:
     event_id, kind, sender = map(whole.get, NEEDED)
     if not (event_id and type(event_id) is str and kind and type(kind) is str and sender and type(sender) is str):
         raise Unreadable(f"it has no {next(field for field in NEEDED if not text(whole, field))}")
-    content, state_key = mapping(whole, "content"), whole.get("state_key")
+    content, time, state_key = whole.get("content"), whole.get("origin_server_ts"), whole.get("state_key")
+    content = content if isinstance(content, dict) else NOTHING
     unsigned = mapping(whole, "unsigned") if "unsigned" in whole else NOTHING
     return Event(
         event_id,
         kind,
         sender,
-        _time(whole.get("origin_server_ts")),
+        time if type(time) is int and 0 <= time <= LAST_TIME else None,
         content,
         state_key if isinstance(state_key, str) else None,
         # Room version 11 moved it into the content; older ones have it beside (Client-Server API, m.room.redaction).
@@ -102,7 +103,3 @@ def _parsed(raw: str) -> Any:
         return _decode(raw)
     except (ValueError, RecursionError) as wrong:
         raise Unreadable(f"its JSON cannot be read ({wrong})") from wrong
-
-
-def _time(value: Any) -> Milliseconds | None:
-    return value if type(value) is int and 0 <= value <= LAST_TIME else None

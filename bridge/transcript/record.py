@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from json.encoder import encode_basestring as _quoted
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,12 +70,12 @@ def digests(path: Path) -> Iterator[str]:
 
 def _line(entry: Entry) -> str:
     """Put together from its pieces, for this is done with every entry of every export."""
-    text = "null" if entry.text is None else _json(entry.text)
+    text = "null" if entry.text is None else _quoted(entry.text)
     time = "null" if entry.time is None else f'"{iso(entry.time)}"'
     reply_to = "null" if entry.reply_to is None else _reference(entry.reply_to)
     file = "null" if entry.file is None else _file(entry.file)
     return (
-        f'{{"number":{entry.number},"event_id":{_json(entry.event_id)},"kind":"{entry.kind}","time":{time},'
+        f'{{"number":{entry.number},"event_id":{_quoted(entry.event_id)},"kind":"{entry.kind}","time":{time},'
         f'"sender":{_person(entry.sender)},"text":{text},"reply_to":{reply_to},"file":{file}'
         f"{_more(entry) if entry[len(EVERY) :] != NOTHING_MORE else ''}}}\n"
     )
@@ -95,7 +96,7 @@ def _person(person: Person) -> str:
 
 def _reference(reference: Reference) -> str:
     number = "null" if reference.number is None else reference.number
-    return f'{{"number":{number},"event_id":{_json(reference.event_id)}}}'
+    return f'{{"number":{number},"event_id":{_quoted(reference.event_id)}}}'
 
 
 def _file(file: File) -> str:
@@ -112,12 +113,12 @@ def _file(file: File) -> str:
 
 EVERY = ("number", "event_id", "kind", "time", "sender", "text", "reply_to", "file")
 MORE: Mapping[str, Callable[[Any], str]] = {
-    "html": _json,
+    "html": _quoted,
     "thread": _reference,
     "target": _reference,
     "member": _person,
-    "reason": _json,
-    "reaction": _json,
+    "reason": _quoted,
+    "reaction": _quoted,
     "content": _json,
 }
 """The fields of an entry behind those, in their order, and how each is written."""
