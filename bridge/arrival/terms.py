@@ -93,6 +93,7 @@ class TermsKept:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._written: Owed | None = None
+        self._told: dict[str, Any] | None = None
         self._looked_at: Policy | None = None
         self._answers = 0
 
@@ -182,7 +183,7 @@ class TermsKept:
                 return "There are no new terms that wait for you."
             if await self._changed_since_told(user, waiting):
                 unread = [Unread(terms.whose, terms.link) for _, terms in waiting]
-                await self._store.remember(f"{TOLD}{user}", _told(user, waiting))
+                await self._note_told(user, waiting)
                 return f"Meanwhile they have changed once more. {notice(list(dict.fromkeys(unread)))}"
             for member, terms in waiting:
                 await self.keep(member.id, user, [terms])
@@ -195,7 +196,7 @@ class TermsKept:
 
         Whoever was told of none has followed the link in a refusal, which is that of the version in force.
         """
-        told = await self._store.recall(f"{TOLD}{user}", {})
+        told = (await self._told_so_far()).get(f"{TOLD}{user}")
         for member, terms in waiting:
             key = terms.key(member.id, user)
             before = told.get(key) if isinstance(told, dict) else None
@@ -231,7 +232,7 @@ class TermsKept:
         """Once for every version, and at most a few a turn; whether there are more."""
         if not owed:
             return False
-        told, now, left = await self._store.recall_all(TOLD), self._clock(), EACH_TURN
+        told, now, left = await self._told_so_far(), self._clock(), EACH_TURN
         for user, memberships in policy.accounts.items():
             active = [member for member in memberships if member.id in owed and status(member, now) == "active"]
             waiting = list(self._waiting(policy, owed, active))
@@ -246,8 +247,16 @@ class TermsKept:
 
     async def _tell_one(self, user: UserId, waiting: Sequence[tuple[Membership, Terms]]) -> None:
         text = notice([Unread(terms.whose, terms.link) for _, terms in waiting])
-        what = _told(user, waiting)
-        await self._direct.tell(user, text, about=f"{TOLD}{user} {sorted(what.items())}")
+        await self._direct.tell(user, text, about=f"{TOLD}{user} {sorted(_told(user, waiting).items())}")
+        await self._note_told(user, waiting)
+
+    async def _told_so_far(self) -> dict[str, Any]:
+        if self._told is None:
+            self._told = await self._store.recall_all(TOLD)
+        return self._told
+
+    async def _note_told(self, user: UserId, waiting: Sequence[tuple[Membership, Terms]]) -> None:
+        (await self._told_so_far())[f"{TOLD}{user}"] = what = _told(user, waiting)
         await self._store.remember(f"{TOLD}{user}", what)
 
 
