@@ -84,15 +84,13 @@ def _order(organisation: Organisation, letters: Sequence[Letter]) -> dict[str, A
         "logo": "",
         "letters": [
             {
-                "name": one.member.name,
-                "job_title": one.member.job_title,
-                "greeting": wording("mail_greeting", name=one.member.name),
+                "name": (name := _breakable(one.member.name)),
+                "job_title": _breakable(one.member.job_title),
+                "greeting": wording("mail_greeting", name=name),
                 "note": _breakable(one.note),
                 "link": one.link,
                 "qr": f"qr-{number}.svg",
-                "until": wording(
-                    "letter_until", until=wording.moment(one.until, organisation.timezone), name=one.member.name
-                ),
+                "until": wording("letter_until", until=wording.moment(one.until, organisation.timezone), name=name),
             }
             for number, one in enumerate(letters)
         ],

@@ -169,6 +169,19 @@ def test_a_letter_holds_the_name_the_link_and_a_page_for_each(policy: Policy, tm
     assert "*x*" in texts[0]
 
 
+def test_nothing_runs_off_the_page_of_a_letter_whatever_is_how_long(policy: Policy) -> None:
+    organisation = Organisation("hillside", "Hillside Primary")
+    member = policy.people[PERSON]._replace(name="x" * 150, job_title="y" * 150)
+    link = f"https://chat.{'a-long-name.' * 8}example/invitation/{'a' * 26}"
+
+    pdf = pypdfium2.PdfDocument(letters_pdf(organisation, [Letter(member, link, 0.0, "z" * 300)], None, 0.0))
+
+    for page in pdf:
+        text, width = page.get_textpage(), page.get_width()
+        rights = [text.get_charbox(place)[2] for place in range(text.count_chars())]
+        assert max(rights) < width - 50
+
+
 def test_a_logo_lies_beside_the_policy_and_nowhere_else(tmp_path: Path) -> None:
     folder = tmp_path / "policy"
     folder.mkdir()
