@@ -45,6 +45,7 @@ from bridge.plan_words import plan_words
 from bridge.planning import ApplyRoute, Planner
 from bridge.policy_file import PolicySource
 from bridge.policy_writer import PolicyWriter
+from bridge.profiles import Profiles
 from bridge.receive import Receiver
 from bridge.refusals import Refusals
 from bridge.registration import token_objection
@@ -213,6 +214,12 @@ class Bridge:
             direct=self._direct,
             homeserver=homeserver,
         )
+        self._profiles = Profiles(
+            observer=self._observer,
+            homeserver=homeserver,
+            admin=config.admin,
+            put_right=lambda: self._planner.settle_profiles(self._performer),
+        )
         self._has_module = True
         self._settling = asyncio.Lock()
         self._apply = ApplyRoute(
@@ -237,6 +244,7 @@ class Bridge:
                 tasks.create_task(self._receiver.run())
                 tasks.create_task(self._catch_up.run())
                 tasks.create_task(self._survey.run())
+                tasks.create_task(self._profiles.run())
                 tasks.create_task(self._source.watch(self._changed, self._broken))
                 tasks.create_task(self._keep_time())
                 tasks.create_task(until_available(self._reception.run))
@@ -252,6 +260,7 @@ class Bridge:
         async with self._settling:
             if event.state_key is not None:
                 await self._observer.refresh(event.room_id, event.type, event.state_key)
+            self._profiles.note(event)
             self._survey.note(event)
             if self._media is not None:
                 await self._media.note(event)

@@ -104,10 +104,16 @@ class Homeserver:
 
     async def sync(self, **query: str) -> Any:
         """What the bot's own `/sync` shows. An application service's token is not enough for that: the bot logs in."""
+        return await self.page(Path.v3.sync, query)
+
+    async def page(self, path: PathBuilder, query: Mapping[str, str]) -> Any:
+        """What the bot is shown that has logged in: a list of the administration too, which takes for a filter of users
+        the name of whom an application service acts as.
+        """
         if self._syncing is None:
             self._syncing = await self._logged_in()
         try:
-            return await self._patiently(self._syncing, Method.GET, Path.v3.sync, None, dict(query))
+            return await self._patiently(self._syncing, Method.GET, path, None, dict(query))
         except Refused as refusal:
             if refusal.errcode == "M_UNKNOWN_TOKEN":
                 self._syncing = None

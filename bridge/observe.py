@@ -142,6 +142,16 @@ class Observer:
         await self._store.remember(f"profile:{user}", list(look))
         self._profiles[user] = look
 
+    @property
+    def profiles(self) -> Mapping[UserId, Look]:
+        """What every account was last called by us."""
+        return self._profiles
+
+    async def forget_profile(self, user: UserId) -> None:
+        """Somebody else has changed it."""
+        await self._store.forget(f"profile:{user}")
+        self._profiles.pop(user, None)
+
     def avatar(self, user: UserId, look: Look) -> str | None:
         """The address of the person's picture, if it was uploaded."""
         return self._avatars.get((user, look))

@@ -44,7 +44,7 @@ from policy.action import (
 from policy.decision import Kind
 from policy.model import UserId
 from policy.observation import Look, RoomName
-from policy.rooms import CHAT, DIRECT, SPACE, badge_file, unavailable
+from policy.rooms import CHAT, DIRECT, SPACE, badge_file, profile_name
 from policy.template import BOT_POWER, FIXED_STATE, ROOM_VERSION
 
 ARCHIVED = "m.lowpriority"
@@ -246,8 +246,7 @@ class Performer:
     async def _set_profile(self, user: UserId, look: Look) -> None:
         """By the admin API: names are locked for everybody else."""
         address = await self._picture(user, look._replace(available=True))
-        name = look.name if look.available else unavailable(look.name)
-        content = {"displayname": name, "avatar_url": address}
+        content = {"displayname": profile_name(look), "avatar_url": address}
         await self._homeserver.ask(Method.PUT, SynapseAdminPath.v2.users[user], content)
         await self._observer.remember_profile(user, look)
 

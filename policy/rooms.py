@@ -7,6 +7,7 @@ from typing import Any
 
 from policy.decision import Badge, Kind
 from policy.model import Membership, Moment, PersonId, Policy, UserId
+from policy.observation import Look
 from policy.question import Chat
 from policy.reach import linked, status
 
@@ -105,6 +106,11 @@ def shown_name(policy: Policy, member: Membership, home: str | None) -> str:
 def unavailable(name: str) -> str:
     """How somebody suspended is called outside of chats, in lists and in the search (USR-1)."""
     return f"{name} (Unavailable)"
+
+
+def profile_name(look: Look) -> str:
+    """What an account's own name is, outside of any room."""
+    return look.name if look.available else unavailable(look.name)
 
 
 def listed_name(policy: Policy, member: Membership, viewer: str, now: Moment) -> str:

@@ -290,6 +290,30 @@ async def test_a_homeserver_that_is_as_the_policy_says_is_asked_nothing(school: 
     assert len(school.homeserver.asked) == asked
 
 
+async def test_apply_asks_the_homeserver_once_for_each_difference_and_then_nothing_more(
+    school: School, parts: Parts
+) -> None:
+    await parts.settle()
+    bot, everybody, festival = UserId(BOT), "!all:school.test", "!fest:school.test"
+    parts.observer.note(everybody, "m.room.power_levels", "", {}, bot)
+    parts.observer.note(festival, "m.room.power_levels", "", {}, bot)
+    parts.observer.note(festival, "m.room.avatar", "", {"url": "mxc://school.test/cat"}, bot)
+    for name in ("kim", "p00", "p01"):
+        boss = {"membership": "join", "displayname": "The Boss"}
+        parts.observer.note(everybody, "m.room.member", f"@{name}:school.test", boss, bot)
+    await parts.observer.forget_profile(UserId("@p02:school.test"))
+    asked = len(school.homeserver.asked)
+
+    applied = await parts.apply()
+    done = school.homeserver.asked[asked:]
+    again = await parts.apply()
+
+    assert len(applied.plan.steps) == 7
+    assert [method for method, *_ in done] == ["PUT"] * 7
+    assert again.plan.steps == ()
+    assert len(school.homeserver.asked) == asked + 7
+
+
 async def test_drift_is_shown_and_put_right(school: School, parts: Parts) -> None:
     await parts.settle()
     levels = parts.observer.rooms["!all:school.test"].power_levels

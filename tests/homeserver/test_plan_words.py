@@ -143,6 +143,45 @@ async def test_what_was_changed_by_hand_is_put_right(school: Bridged) -> None:
     await eventually(lambda: picture(okafor, room), lambda address: address == given)
 
 
+async def as_server_admin(
+    school: Bridged, method: str, user: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Something the homeserver's own administrator does with an account."""
+    admin = school.homeserver.server_admin
+    login = await school.homeserver.login(admin.user_id, admin.password)
+    url = f"{school.homeserver.url}/_synapse/admin/v2/users/{user}"
+    headers = {"Authorization": f"Bearer {login.access_token}"}
+    async with aiohttp.ClientSession() as http, http.request(method, url, json=body, headers=headers) as answer:
+        assert answer.status in (200, 201), await answer.text()
+        found: dict[str, Any] = await answer.json()
+        return found
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"displayname": "The Boss"}, {"avatar_url": "mxc://qwil.test/cat"}, {"displayname": "", "avatar_url": ""}],
+)
+async def test_a_name_or_picture_that_the_homeservers_administrator_changed_is_given_anew(
+    school: Bridged, changed: dict[str, str]
+) -> None:
+    (lowe,) = await school.clients("lowe")
+    await school.say(lowe, "help")
+    await at_rest(school)
+    before = await as_server_admin(school, "GET", lowe.user_id)
+
+    async def again() -> tuple[Any, Any]:
+        found = await as_server_admin(school, "GET", lowe.user_id)
+        return found["displayname"], found["avatar_url"]
+
+    await school.stop()
+    await as_server_admin(school, "PUT", lowe.user_id, changed)
+    assert await again() != (before["displayname"], before["avatar_url"])
+    await school.start()
+
+    assert before["displayname"] == "Mary Lowe"
+    await eventually(again, lambda found: found == (before["displayname"], before["avatar_url"]))
+
+
 async def test_refused_words_applied_plans_and_changed_policies_are_in_the_audit(school: Bridged) -> None:
     head, okafor, chan = await school.clients("head", "okafor", "chan")
     room = await begun(okafor, chan, name="Reading")
