@@ -238,6 +238,7 @@ class _ConfigReading(Reading):
 
     def config(self, root: Node) -> Config:
         keys = self.fields(root, "the configuration", KEYS)
+        web = self._web(keys.get("web"))
         return Config(
             file=self._file,
             homeserver=self._homeserver(root, keys.get("homeserver")),
@@ -252,8 +253,8 @@ class _ConfigReading(Reading):
             removals_wait_above=self.whole(keys.get("removals_wait_above"), "removals_wait_above", 0, 1_000_000, 10),
             mail=self._mail(keys.get("mail")),
             bounces=self._bounces(keys.get("bounces")),
-            web=self._web(keys.get("web")),
-            terms=self._terms(keys.get("terms")),
+            web=web,
+            terms=self._terms(keys.get("terms"), web),
             exports=self._exports(keys.get("exports")),
         )
 
@@ -356,7 +357,7 @@ class _ConfigReading(Reading):
             staff_networks=networks_by_name(self, keys.get("staff_networks"), "web.staff_networks"),
         )
 
-    def _terms(self, node: Node | None) -> PlatformTerms:
+    def _terms(self, node: Node | None, web: Web) -> PlatformTerms:
         keys = self.fields(node, "terms", TERMS_KEYS)
         file, link = self.text(keys.get("file"), "terms.file", 4000), keys.get("link")
         terms = PlatformTerms(
@@ -369,8 +370,10 @@ class _ConfigReading(Reading):
             self.note(
                 node, "terms has a version and either a link or a file, so that everybody can read what they accept"
             )
-        if node is not None and terms.file is not None and not terms.file.is_file():
+        if terms.file is not None and not terms.file.is_file():
             self.note(keys["file"], f"terms.file: there is no file {quoted(str(terms.file))}")
+        if terms.file is not None and not terms.link and not web.address:
+            self.note(keys["file"], "terms.file is shown on the page of invitations: write its address, web.address")
         return terms
 
     def _exports(self, node: Node | None) -> Exports:

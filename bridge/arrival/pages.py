@@ -316,7 +316,7 @@ class Pages:
         terms, file = platform_terms(self._config), self._config.terms.file
         if terms is None or file is None:
             raise web.HTTPNotFound
-        values = {"terms": terms, "text": file.read_text("utf-8-sig"), "problems": ()}
+        values = {"terms": terms, "text": file.read_text("utf-8-sig", errors="replace"), "problems": ()}
         return self._page("terms.html", None, values)
 
     async def _logo(self, request: web.Request) -> web.Response:

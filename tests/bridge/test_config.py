@@ -249,7 +249,14 @@ databse: sqlite:x.db
             "terms: {version: '1'}",
             "1:8: terms has a version and either a link or a file, so that everybody can read what they accept",
         ),
-        ("terms: {version: '1', file: t.txt}", '1:29: terms.file: there is no file "/etc/qwil/t.txt"'),
+        (
+            "web: {address: 'https://chat.example'}\nterms: {version: '1', file: t.txt}",
+            '2:29: terms.file: there is no file "/etc/qwil/t.txt"',
+        ),
+        (
+            f"terms: {{version: '1', file: '{EXAMPLE.absolute()}'}}",
+            "1:29: terms.file is shown on the page of invitations: write its address, web.address",
+        ),
         (
             "message_link: https://x/{room}",
             "1:15: message_link holds {room} and {event}, as in https://chat.example/#/room/{room}/{event}",
