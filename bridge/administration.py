@@ -5,7 +5,7 @@ What the rules object to is answered with a sentence that says what to do first;
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from bridge.commands import Answer, Asked, Commands, Word
 from bridge.office import Act, Desk, Office, command, only, readable
@@ -91,8 +91,7 @@ class Administration:
             return _cut(_shown_book(desk.policy, desk.policy.organisations[organisation].books[book]))
         people = _people(desk, words[1:], f"“{BOOK_WORDS[word]}”", within=(organisation,))
         change = AddToBook if word == "add" else RemoveFromBook
-        names = ", ".join(member.name for member in people)
-        says = f"{names} {'is in' if word == 'add' else 'is out of'} the contact book {book}."
+        says = f"{_are(people)} {'in' if word == 'add' else 'out of'} the contact book {book}."
         act = Act(f"book {word} {book}", [change(member.id, book) for member in people], says)
         return await self._office.do(desk, act, "books")
 
@@ -112,23 +111,23 @@ class Administration:
 
     async def suspend(self, asked: Asked) -> str:
         """USR-1: kept, shown as Unavailable, out of all chats."""
-        says = "{} is suspended: shown as Unavailable, and out of all chats until “unsuspend”."
+        says = "{are} suspended: shown as Unavailable, and out of all chats until “unsuspend”."
         return await self._set_status(asked, tokens(asked.rest), "suspended", ("active",), says)
 
     async def unsuspend(self, asked: Asked) -> str:
         """USR-1: everything as it was."""
-        says = "{} is active again, and back in the chats."
+        says = "{are} active again, and back in the chats."
         return await self._set_status(asked, tokens(asked.rest), "active", ("suspended",), says)
 
     async def deactivate(self, asked: Asked) -> str:
         """USR-2: permanent, so that it is asked twice."""
         words = tokens(asked.rest)
         if words[-1:] == [CONFIRM]:
-            says = "The membership of {} has ended. What was written stays on record."
+            says = "The membership of {names} has ended. What was written stays on record."
             return await self._set_status(asked, words[:-1], "left", ("active", "suspended", "invited"), says)
         desk = await self._office.desk(asked, "people")
         people = _people(desk, words, "“deactivate PERSON”")
-        names = ", ".join(f"{member.name} ({member.id})" for member in people)
+        names = _listed(f"{member.name} ({member.id})" for member in people)
         again = " ".join(member.id for member in people)
         return (
             f"This ends the membership of {names} for good: out of all chats, off all contact lists (USR-2). "
@@ -144,32 +143,32 @@ class Administration:
             if member.status not in (*was, new):
                 wanted = " or ".join(was)
                 raise Answer(f"{member.name} is {member.status}: this is for people who are {wanted}.")
-        names = ", ".join(member.name for member in people)
-        ids = " ".join(member.id for member in people)
-        act = Act(f"{new} {ids}", [SetField(member.id, "status", new) for member in people], says.format(names))
+        others = [member for member in people if member.status != new]
+        if not others:
+            raise Answer(f"{_are(people)} {_STANDING[new]} already: nothing was changed.")
+        ids = " ".join(member.id for member in others)
+        said = says.format(are=_are(others), names=_listed(member.name for member in others))
+        act = Act(f"{new} {ids}", [SetField(member.id, "status", new) for member in others], said)
         return await self._office.do(desk, act, "people")
 
     async def reviewer(self, asked: Asked) -> str:
         """REV-2: who reviews, and at which level."""
-        return await self._grant(asked, "review", LEVELS, "reviewers", "reviews {} chats")
+        return await self._grant(asked, "review", LEVELS, "reviewers")
 
     async def admin(self, asked: Asked) -> str:
         """ROLE-3: who administers."""
-        return await self._grant(asked, "admin", ADMINS, "people", "is {} administrator")
+        return await self._grant(asked, "admin", ADMINS, "people")
 
-    async def _grant(self, asked: Asked, field: str, levels: Collection[str], what: Area, says: str) -> str:
+    async def _grant(self, asked: Asked, field: str, levels: Collection[str], what: Area) -> str:
         *words, level = tokens(asked.rest) or [""]
         usage = f"“{'reviewer' if field == 'review' else field} PERSON {'|'.join((*levels, NONE))}”"
         if level not in (*levels, NONE) or not words:
             raise Answer(f"Write {usage}.")
         desk = await self._office.desk(asked, "people")
         people = _people(desk, words, usage)
-        names = ", ".join(member.name for member in people)
-        value = "" if level == NONE else level
-        changes = [SetField(member.id, field, value) for member in people]
-        act = Act(
-            f"{field} {level} {' '.join(member.id for member in people)}", changes, f"{names} {says.format(level)}."
-        )
+        changes = [SetField(member.id, field, "" if level == NONE else level) for member in people]
+        says = f"{_listed(member.name for member in people)} {_GRANTED[field, level][len(people) > 1]}."
+        act = Act(f"{field} {level} {' '.join(member.id for member in people)}", changes, says)
         return await self._office.do(desk, act, what)
 
     async def cover(self, asked: Asked) -> str:
@@ -208,7 +207,8 @@ class Administration:
                 for standing in ("active", "invited", "suspended")
             }
             numbers = ", ".join(f"{count} {standing}" for standing, count in counts.items())
-            lines.append(f"{policy.organisations[org].name}: {numbers}, {len(policy.organisations[org].books)} books.")
+            books = _counted(len(policy.organisations[org].books), "book")
+            lines.append(f"{policy.organisations[org].name}: {numbers}, {books}.")
             lines += [f"- {line}" for line in _covers(policy, org, asked.now)]
         own = tuple(f"{org}{end}" for org in desk.organisations for end in (":", " "))
         lines += [f"- {line}." for line in warnings(policy, asked.now) if line.startswith(own)]
@@ -222,6 +222,38 @@ def _run(answer: Callable[[Asked], Awaitable[str]]) -> Callable[[Commands, Asked
         return await answer(asked)
 
     return run
+
+
+_GRANTED: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("review", "connected"): ("reviews chats with their own clients", "review chats with their own clients"),
+    ("review", "clients"): ("reviews all chats with clients", "review all chats with clients"),
+    ("review", "all"): ("reviews all chats", "review all chats"),
+    ("review", NONE): ("reviews no chats any more", "review no chats any more"),
+    ("admin", "system"): ("is system administrator", "are system administrators"),
+    ("admin", "user"): ("is user administrator", "are user administrators"),
+    ("admin", NONE): ("administers no more", "administer no more"),
+}
+"""What one person, or several, may do once a word gave it to them."""
+
+_STANDING: Mapping[Status, str] = {
+    "invited": "invited", "active": "active", "suspended": "suspended", "left": "out for good",
+}  # fmt: skip
+
+
+def _listed(names: Iterable[str]) -> str:
+    """`A`, `A and B`, `A, B and C`."""
+    *some, last = names
+    return f"{', '.join(some)} and {last}" if some else last
+
+
+def _counted(number: int, what: str) -> str:
+    """`1 book`, `2 books`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _are(people: Sequence[Membership]) -> str:
+    """`A is`, `A and B are`."""
+    return f"{_listed(member.name for member in people)} {'is' if len(people) == 1 else 'are'}"
 
 
 def _people(
@@ -266,7 +298,7 @@ def _book_lines(desk: Desk) -> Iterator[str]:
             people = [desk.policy.people[person] for person in book.members]
             here = [member for member in people if member.status != "left"]
             staff = sum(member.role == "staff" for member in here)
-            yield f"- {book.identifier}: {book.name}, {staff} staff, {len(here) - staff} clients"
+            yield f"- {book.identifier}: {book.name}, {staff} staff, {_counted(len(here) - staff, 'client')}"
         if not organisation.books:
             yield "- no contact books yet"
 

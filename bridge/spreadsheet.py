@@ -66,6 +66,8 @@ WHAT_TO_WRITE = {
 _CHOICES = {"role": tuple(ROLES), "status": tuple(STATUSES), "admin": tuple(ADMINS), "review": tuple(LEVELS),
             "unlisted": ("true", "false")}  # fmt: skip
 _MERGED = re.compile(rb'<mergeCell [^>]*ref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
+_OPEN_DOCUMENT = b"mimetypeapplication/vnd.oasis.opendocument"
+"""How such a file begins, behind the first numbers of its archive."""
 _OTHER_ENDS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _SPACE = re.compile(r"[\s_-]+")
 
@@ -86,6 +88,8 @@ def read(data: bytes) -> Table:
     if len(data) > LARGEST:
         raise Unreadable(f"The file is larger than {LARGEST // 2**20} MB: split it.")
     if kind_of(data) == "xlsx":
+        if _OPEN_DOCUMENT in data[:200]:
+            raise Unreadable("This is a spreadsheet of LibreOffice or another program: save it as .xlsx or .csv there.")
         return _from_excel(data)
     if data.startswith(b"\xd0\xcf\x11\xe0"):
         raise Unreadable("This is an Excel file of an old kind, or one with a password: save it as .xlsx without one.")

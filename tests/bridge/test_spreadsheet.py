@@ -150,6 +150,15 @@ def test_100_000_rows_are_too_many_in_either_kind() -> None:
     assert sentence(rows) == sentence(out.getvalue()) == spreadsheet.SPLIT
 
 
+def test_an_open_document_is_saved_as_something_else() -> None:
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w") as parts:
+        parts.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        parts.writestr("content.xml", "<office:document-content/>")
+
+    assert "save it as .xlsx or .csv there" in sentence(out.getvalue())
+
+
 def test_a_zip_that_unpacks_to_far_more_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spreadsheet, "LARGEST_UNPACKED", 1000)
     out = BytesIO()
