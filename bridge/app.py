@@ -22,6 +22,7 @@ from bridge.bulletin import Bulletins
 from bridge.catch_up import CatchUp
 from bridge.chats import Chats
 from bridge.commands import Commands
+from bridge.complaints import Complaints
 from bridge.config import Config
 from bridge.direct import Direct
 from bridge.export_words import ExportWords
@@ -151,6 +152,8 @@ class Bridge:
         self._observer = Observer(store, bot=bot, server=config.homeserver.server_name)
         self._performer = Performer(homeserver, self._observer)
         self._direct = Direct(self._source, self._observer, self._performer)
+        complaints = Complaints(source=self._source, observer=self._observer, store=store, direct=self._direct)
+        self._performer.complain = complaints.note
         settings = Settings(config.auto_join, config.spaces.books_with_at_least)
         self._survey = Survey(store=store, observer=self._observer, homeserver=homeserver, admin=config.admin)
         self._planner = Planner(

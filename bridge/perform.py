@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import html
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, assert_never
 
 from mautrix.api import Method, Path, SynapseAdminPath
@@ -65,11 +65,14 @@ class Performer:
         self._homeserver = homeserver
         self._observer = observer
         self._bot = observer.bot
+        self.complain: Callable[[Sequence[tuple[Action, Refused]]], Awaitable[None]] | None = None
+        """Hears of what failed, where nobody waits for the answer."""
 
-    async def all(self, actions: Iterable[Action]) -> list[tuple[Action, Refused]]:
+    async def all(self, actions: Iterable[Action], *, asked: bool = False) -> list[tuple[Action, Refused]]:
         """Do everything, one failed action never stopping the rest; those that failed with the reason.
 
-        In the order given, but for profiles, which concern nobody else and are set several at a time.
+        In the order given, but for profiles, which concern nobody else and are set several at a time. Somebody `asked`
+        for it who is told what failed; else it is complained of.
         """
         todo = list(actions)
         profiles = [action for action in todo if isinstance(action, SetProfile)]
@@ -81,13 +84,15 @@ class Performer:
                 return await self._tried(action)
 
         failed += await asyncio.gather(*map(in_turn, profiles))
-        return [failure for failure in failed if failure is not None]
+        failures = [failure for failure in failed if failure is not None]
+        if failures and self.complain is not None and not asked:
+            await self.complain(failures)
+        return failures
 
     async def _tried(self, action: Action) -> tuple[Action, Refused] | None:
         try:
             await self.do(action)
         except Refused as refusal:
-            log.warning("%s was refused: %s", action, refusal)
             return action, refusal
         return None
 

@@ -189,7 +189,7 @@ class Planner:
         planned = self.part(organisations)
         if expected is not None and expected != planned.hash:
             raise Moved(planned)
-        refused = {id(action): str(reason) for action, reason in await performer.all(planned.actions)}
+        refused = {id(action): str(reason) for action, reason in await performer.all(planned.actions, asked=True)}
         failed = tuple((step.text, refused[id(step.action)]) for step in planned.steps if id(step.action) in refused)
         tried = list(planned.actions)
         for _ in range(FOLLOW_UPS if planned.steps else 0):

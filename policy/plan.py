@@ -136,6 +136,12 @@ def _place(step: Step) -> tuple[int, bool, bool]:
     return list(SECTIONS).index(step.section), not isinstance(step.action, StepDown), not step.waits
 
 
+def in_words(policy: Policy, seen: Observation, now: Moment, actions: Iterable[Action]) -> Iterator[Step]:
+    """Each action as a plan would say it."""
+    words = _Words(policy, seen, now)
+    return (words.step(action, frozenset()) for action in actions)
+
+
 def held_seats(actions: Iterable[Action], wait_above: int, waited: Collection[Seat] = frozenset()) -> frozenset[Seat]:
     """The seats whose removal waits for `apply`, because nobody shall be surprised by it.
 

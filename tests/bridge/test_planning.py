@@ -18,6 +18,7 @@ from aiohttp import web
 from bridge import config as configuration
 from bridge import planning
 from bridge.cli import main
+from bridge.complaints import Complaints
 from bridge.config import Config
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver
@@ -312,6 +313,34 @@ async def test_apply_asks_the_homeserver_once_for_each_difference_and_then_nothi
     assert [method for method, *_ in done] == ["PUT"] * 7
     assert again.plan.steps == ()
     assert len(school.homeserver.asked) == asked + 7
+
+
+async def test_what_the_homeserver_refuses_is_said_in_words_to_the_administrators_it_concerns_once(
+    school: School, parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    complaints = Complaints(source=parts.source, observer=parts.observer, store=parts.store, direct=parts.direct)
+    parts.performer.complain = complaints.note
+    await parts.settle()
+    everybody = "!all:school.test"
+    parts.observer.note(everybody, "m.room.power_levels", "", {}, UserId(BOT))
+    school.homeserver.refuses = ("m.room.power_levels", "users")
+
+    await parts.settle()
+    await parts.settle()
+    asked_for = await parts.apply()
+
+    line = (
+        "the rights in “Everybody” of Hill School are set: its staff may remove people (PART-7): "
+        "The power levels do not allow it."
+    )
+    told = [text for text in school.homeserver.said() if "refused what is due" in text]
+    assert told == [
+        f"The homeserver refused what is due (1):\n- {line}\n"
+        "It is tried again whenever something changes. “plan” shows what is still due."
+    ]
+    assert line in caplog.text
+    assert "SetPower(" not in caplog.text
+    assert [text for text, _ in asked_for.failed] == [line.rpartition(":")[0]]
 
 
 async def test_drift_is_shown_and_put_right(school: School, parts: Parts) -> None:
