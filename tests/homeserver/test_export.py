@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import time
 import zipfile
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from bridge.export import Order
+from bridge.media_hashes import received
+from bridge.store import Store
 from bridge.transcript.verify import verify
 from tests.homeserver import two_schools
 from tests.homeserver.bridged import Bridged, bridged
@@ -113,6 +120,62 @@ async def test_a_reply_exports_up_to_that_message_and_no_further(school: Bridged
     assert "third words" not in record
 
 
+async def uploaded(client: Client, data: bytes) -> str:
+    url = f"{client.homeserver.url}/_matrix/media/v3/upload?filename=plan.pdf"
+    headers = {"Authorization": f"Bearer {client.access_token}", "Content-Type": "application/pdf"}
+    async with aiohttp.ClientSession(headers=headers) as http, http.post(url, data=data) as answer:
+        return str((await answer.json())["content_uri"])
+
+
+async def test_a_shared_file_is_hashed_when_it_comes_and_is_in_the_export(school: Bridged, tmp_path: Path) -> None:
+    okafor, chan = await school.clients("okafor", "chan")
+    room, _ = await chat(okafor, chan, "Files", "the plan comes")
+    mxc = await uploaded(chan, b"%PDF the plan")
+    await chan.send_event(room, "m.room.message", {"msgtype": "m.file", "body": "plan.pdf", "url": mxc})
+    store = await Store.open(school.settings.database)
+    try:
+        known = await eventually(lambda: received(store, room), bool)
+    finally:
+        await store.close()
+
+    await ask(okafor, room, "!export zip")
+
+    digest = hashlib.sha256(b"%PDF the plan").hexdigest()
+    assert known == {mxc: (digest, 13)}
+    file = (await done(school, okafor, "Files"))[-1]
+    (line,) = [
+        json.loads(line)
+        for line in record_of(await download(okafor, file, tmp_path)).splitlines()
+        if "plan.pdf" in line
+    ]
+    assert (line["file"]["sha256"], line["file"].get("changed")) == (digest, None)
+
+
+async def test_who_is_put_out_before_the_export_is_made_gets_none(school: Bridged) -> None:
+    okafor, chan, head = await school.clients("okafor", "chan", "head")
+    room, _ = await chat(okafor, chan, "Put out", "hello")
+    await okafor.invite(room, head.user_id)
+    await eventually(lambda: okafor.members(room), lambda members: head.user_id in members)
+    store = await Store.open(school.settings.database)
+    try:
+        now = time.time()
+        order = Order(key="$later", room=room, by=head.user_id, asked=now)
+        await store.add_job("export", order.key, asdict(order), due=now + 3600)
+        await okafor.kick(room, head.user_id)
+        (job,) = await store.due_jobs(now + 7200)
+        await store.postpone_job(job, due=now, error="")
+        await ask(okafor, room, "!export zip")  # whoever makes exports looks what is due
+
+        def is_refused(contents: list[dict[str, Any]]) -> bool:
+            return any(f"{order.export_id} is stopped" in content["body"] for content in contents)
+
+        contents = await eventually(lambda: told(school, head), is_refused)
+    finally:
+        await store.close()
+
+    assert not any(order.export_id in content["body"] and content["msgtype"] == "m.file" for content in contents)
+
+
 async def test_a_single_message_is_exported_alone(school: Bridged, tmp_path: Path) -> None:
     okafor, chan = await school.clients("okafor", "chan")
     room, events = await chat(okafor, chan, "Lunch", "soup", "bread", "cheese")
@@ -151,7 +214,6 @@ async def test_reviewers_find_what_their_level_allows(school: Bridged) -> None:
 async def refusal_rules(school: Bridged, client: Client, room: str) -> str:
     """The rules by which a review was refused, from the audit."""
     from bridge.audit import entries
-    from bridge.store import Store
 
     await school.say(client, f"review export {room}")
     store = await Store.open(school.settings.database)
