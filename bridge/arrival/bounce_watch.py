@@ -14,7 +14,7 @@ from bridge.arrival.bounce import Bounce, bounce_of, mark_in
 from bridge.arrival.inbox import Inbox, Place, Unread
 from bridge.arrival.ledger import Ledger
 from bridge.config import Bounces
-from bridge.retry import until_available
+from bridge.retry import Unavailable, until_available
 from bridge.store import Store
 from policy.model import Moment
 
@@ -53,9 +53,19 @@ class BounceWatch:
 
     async def _keep_looking(self) -> NoReturn:
         while True:
-            more = await until_available(self.look)
+            more = await until_available(self._look_safely)
             if not more:
                 await asyncio.sleep(EVERY)
+
+    async def _look_safely(self) -> bool:
+        try:
+            return await self.look()
+        except Unavailable:
+            raise
+        except Exception:  # a mailbox that answers like none must not take the bridge with it
+            log.exception("Mails that came back could not be read")
+            self._trouble = "the log of the bridge says why"
+            return False
 
     async def look(self) -> bool:
         """Read what is new; whether there is more still."""

@@ -17,7 +17,7 @@ from bridge.arrival.arrivals import SERVER_AWAY, Arrivals
 from bridge.arrival.broadcast import Broadcasts
 from bridge.arrival.invitation import DAY, Invitation, token_hash
 from bridge.arrival.ledger import Ledger
-from bridge.arrival.post import Away, Bounced, Carrier, NotSent, Uncertain, carrier_for
+from bridge.arrival.post import Away, Bounced, Carrier, NotSent, Smtp, Uncertain, carrier_for
 from bridge.arrival.terms import TermsKept
 from bridge.arrival.welcome import Welcomes
 from bridge.config import Mail
@@ -634,6 +634,24 @@ async def test_a_mail_server_takes_mails_refuses_addresses_and_is_away(mailbox: 
     mailbox.stop()
     with pytest.raises(NotSent):
         await carrier.send(mail_to("pat@home.example"))
+
+
+async def test_a_greylisted_mail_is_taken_at_the_second_try_and_its_link_works(
+    office: Office, mailbox: Mailbox
+) -> None:
+    office.carrier = Smtp(Mail(server=f"smtp://127.0.0.1:{mailbox.port}"))
+    mailbox.refused = {"chan@home.example": "450 4.2.0 Greylisted, try again in a minute"}
+    arrivals = await office.started()
+    await arrivals.work()
+    assert "450 4.2.0 Greylisted" in "".join(arrivals.status_lines(["hillside"]))
+    mailbox.refused.clear()
+    office.now += 31
+
+    await arrivals.work()
+
+    (mail,) = mailbox.mails
+    assert office.standing(link_in(mail)) == "open"
+    assert list(arrivals.status_lines(["hillside"])) == ["Invitations: 1 pending."]
 
 
 async def test_mails_can_be_caught_in_a_folder(tmp_path: Path) -> None:

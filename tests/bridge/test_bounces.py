@@ -301,6 +301,27 @@ async def test_a_mailbox_that_is_away_is_tried_again(home: Home, store: Store, l
     assert "Connection refused" in away.status_lines()[0]
 
 
+async def test_a_mailbox_that_answers_like_none_is_looked_at_again(
+    home: Home, store: Store, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.arrival.bounce_watch.EVERY", 0.0)
+    bounces, twice = watch(home, store, ledger), asyncio.Event()
+    calls = []
+
+    async def odd() -> bool:
+        calls.append(bounces.status_lines())
+        if len(calls) > 1:
+            twice.set()
+        raise TypeError("out of the blue")
+
+    monkeypatch.setattr(bounces, "look", odd)
+    running = asyncio.create_task(bounces.run())
+    await asyncio.wait_for(twice.wait(), 10)
+    running.cancel()
+
+    assert calls[:2] == [[], ["Mails that come back cannot be read just now: the log of the bridge says why"]]
+
+
 async def test_without_a_mailbox_nothing_is_read_and_without_an_address_that_is_said(
     store: Store, ledger: Ledger
 ) -> None:
