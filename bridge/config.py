@@ -310,7 +310,7 @@ class _ConfigReading(Reading):
         if node is None or not isinstance(node, Scalar):
             return SENDER
         name, address = parseaddr(written)
-        if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not (name + address).isprintable():
+        if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", address) or not name.isprintable():
             self.note(node, f"mail.sender is like Hillside <office@hillside.example>, not {quoted(written)}")
         return written
 

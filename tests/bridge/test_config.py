@@ -279,6 +279,10 @@ databse: sqlite:x.db
             '1:16: mail.sender is like Hillside <office@hillside.example>, not "the office"',
         ),
         (
+            "mail: {sender: Büro <buero@straße.example>}",
+            '1:16: mail.sender is like Hillside <office@hillside.example>, not "Büro <buero@straße.example>"',
+        ),
+        (
             "bounces: {address: bounces@school.example}",
             '1:20: bounces.address is like bounces+{id}@school.example, not "bounces@school.example"',
         ),
