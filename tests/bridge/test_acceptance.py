@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -13,6 +14,7 @@ from bridge.arrival import acceptance as module
 from bridge.arrival.acceptance import Acceptance
 from bridge.arrival.accounts import LONGEST_NAME, Accounts
 from bridge.arrival.consent import Consent
+from bridge.arrival.first_login import FirstLogins
 from bridge.arrival.guest import Form, Problem
 from bridge.arrival.invitation import Invitation, token_hash
 from bridge.arrival.ledger import Ledger
@@ -71,6 +73,9 @@ class SlowHomeserver:
     async def is_unused(self, user: UserId) -> bool:
         return user not in self.logged_in
 
+    async def exists(self, user: UserId) -> bool:
+        return user in self.passwords
+
     async def make(self, user: UserId, *, name: str, password: str) -> None:
         assert name
         if self.making is not None:
@@ -117,7 +122,7 @@ class School:
             terms=TermsKept(source=source, store=self.store, direct=cast(Direct, None)),
             rows=self.rows,
             accounts=cast(Accounts, self.homeserver),
-            direct=cast(Direct, None),
+            direct=AsyncMock(spec=Direct),
             performer=cast(Performer, None),
             bot=UserId("@qwil:qwil.test"),
             settled=settled,
@@ -321,3 +326,52 @@ async def test_a_name_that_is_longer_than_the_homeserver_takes_is_cut() -> None:
 
     assert homeserver.content["displayname"] == "x" * LONGEST_NAME
     assert homeserver.content["admin"] is False
+
+
+NAMED = POLICY.replace("early@home.example,", 'early@home.example, matrix: "@ear.ly:qwil.test",')
+
+
+async def test_whoever_waits_for_a_first_login_is_in_with_it_and_what_they_agreed_to_is_kept(school: School) -> None:
+    school.file.write_text(NAMED)
+    acceptance = await school.started()
+    await acceptance.accept_for_login("early", form("").consent)
+    logins = FirstLogins(school.ledger, acceptance)
+
+    await logins.work()
+    assert school.row().status == "invited"
+    school.homeserver.passwords["@ear.ly:qwil.test"] = []
+    await logins.work()
+
+    assert school.row().status == "active"
+    invitation = school.ledger.get(EARLY)
+    assert invitation is not None
+    assert (invitation.state, invitation.mobile) == ("accepted", "+447700900010")
+    assert await school.store.recall(f"terms:{EARLY}") == "1"
+
+
+@pytest.mark.parametrize("meanwhile", ["declined", "another account", "no account", "revoked", "ended"])
+async def test_whoever_waits_for_a_first_login_is_not_let_in_after_a_change_of_mind(
+    school: School, meanwhile: str
+) -> None:
+    school.file.write_text(NAMED)
+    acceptance = await school.started()
+    await acceptance.accept_for_login("early", form("").consent)
+    if meanwhile == "declined":
+        await acceptance.decline("early")
+    files = {
+        "another account": NAMED.replace("@ear.ly:", "@other:"),
+        "no account": POLICY,
+        "revoked": NAMED.replace('test", status: invited', 'test", status: left', 1),
+        "ended": NAMED.replace('test", status: invited', 'test", status: invited, until: 2020-01-31', 1),
+    }
+    school.file.write_text(files.get(meanwhile, NAMED))
+    before = school.row()
+    acceptance._source.load()
+    for account in ("@ear.ly:qwil.test", "@other:qwil.test"):
+        school.homeserver.passwords[account] = []
+
+    for _ in range(2):
+        await FirstLogins(school.ledger, acceptance).work()
+
+    assert school.row() == before
+    assert school.row().status != "active"
