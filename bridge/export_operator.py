@@ -9,14 +9,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from mautrix.api import Method, PathBuilder
 
 from bridge.completion import complete, gaps
 from bridge.config import Config
+from bridge.days import end_of, zone_of
 from bridge.export import ExportMaker, Made, Order
 from bridge.export_jobs import details, subject
 from bridge.homeserver import Homeserver, Refused
@@ -114,17 +113,10 @@ async def _order(
         if event is None or event.room_id != room.id:
             raise NotExported(f"no event {until} is on record in that chat: its id is in messages.jsonl of an export")
         return replace(order, last_event=until)
-    home = policy.organisations.get(room.home)
-    return replace(order, until=_end(until, ZoneInfo(home.timezone) if home and home.timezone != "UTC" else UTC))
-
-
-def _end(word: str, zone: tzinfo) -> int:
-    """The moment after that day, in milliseconds."""
     try:
-        day = date.fromisoformat(word) + timedelta(days=1)
-    except (ValueError, OverflowError):
-        raise NotExported(f"--until is an event, $..., or a day like 2026-12-24, not {word!r}") from None
-    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)
+        return replace(order, until=end_of(until, zone_of(policy, room.home)))
+    except ValueError:
+        raise NotExported(f"--until is an event, $..., or a day like 2026-12-24, not {until!r}") from None
 
 
 async def _completed(store: Store, homeserver: Homeserver, room: Room) -> tuple[str, ...]:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import NamedTuple, NoReturn, Protocol
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, tzinfo
+from typing import NoReturn, Protocol
 
 from bridge.commands import Answer, Asked, Commands, Declined, Word
+from bridge.days import end_of, zone_of
 from bridge.observe import Observer
 from bridge.retry import until_available
+from bridge.review_filters import Wish, a_day, wish
 from bridge.reviewing import Access, access_to, accesses, may_export, may_review
-from bridge.search_words import Phrase, phrases
 from bridge.store import Store, StoredEvent
 from policy.mistake import quoted
-from policy.model import Membership, Moment, Policy, UserId
+from policy.model import Membership, Moment
 from policy.naming import tokens
 from policy.observation import Room
-from policy.reach import linked
 from policy.rooms import shown_name, stood_for
 from policy.search import fold
 
@@ -29,8 +28,6 @@ EXPORT_USAGE = "export [pdf|zip] [until DATE]"
 REVIEW_FIND = "review find TEXT [by PERSON] [from DATE] [until DATE] [kind staff|client|external]"
 REVIEW_EXPORT = "review export ROOM [pdf|zip] [until DATE]"
 SENDS = ("pdf", "zip")
-KINDS = ("staff", "client", "external")
-FILTERS = ("by", "from", "until", "kind")
 
 SHOWN = 30
 """Messages in one answer."""
@@ -83,17 +80,6 @@ class Wanted:
     single: bool = False
 
 
-class Wish(NamedTuple):
-    """What stands behind `review find`."""
-
-    text: str
-    wanted: list[Phrase]
-    senders: tuple[UserId, ...]
-    since: int | None
-    until: int | None
-    kind: str
-
-
 class ExportWords:
     """Reads the words, asks the policy, and hands orders on."""
 
@@ -134,7 +120,7 @@ class ExportWords:
         """A participant's export (EXP-1, EXP-3)."""
         room = asked.room
         assert room is not None  # noqa: S101 - the table says in_chat
-        wanted = _wanted(tokens(asked.rest), _zone(asked.policy, room.home), f"!{EXPORT_USAGE}")
+        wanted = _wanted(tokens(asked.rest), zone_of(asked.policy, room.home), f"!{EXPORT_USAGE}")
         decision = may_export(asked.policy, room, self._observer.bot, asked.user, asked.now)
         if not decision.allowed:
             raise Declined(decision)
@@ -195,13 +181,13 @@ class ExportWords:
         raise Answer(f"Write “{REVIEW_FIND}” or “{REVIEW_EXPORT}”.")
 
     async def _find(self, asked: Asked, text: str) -> str:
-        wish = _wish(asked, text)
+        wanted = wish(asked, text)
         reach = await self._reach(asked)
-        if wish.kind:
-            reach = {room: access for room, access in reach.items() if access.room.chat.get("kind") == wish.kind}
+        if wanted.kind:
+            reach = {room: access for room, access in reach.items() if access.room.chat.get("kind") == wanted.kind}
         while await self._store.read_words():
             pass
-        found, more = await self._found(wish, reach)
+        found, more = await self._found(wanted, reach)
         await self._store.audit(
             asked.user,
             "review find",
@@ -213,13 +199,18 @@ class ExportWords:
         lines = [_line(asked, reach[event.room_id], event) for event in found]
         return "\n".join([*lines, *(["… and more: add a word or a date."] if more else []), _how_to_go_on(found[0])])
 
-    async def _found(self, wish: Wish, reach: dict[str, Access]) -> tuple[list[StoredEvent], bool]:
+    async def _found(self, wanted: Wish, reach: dict[str, Access]) -> tuple[list[StoredEvent], bool]:
         """What may be shown of what was found, the latest first, and whether there is more."""
         found: list[StoredEvent] = []
         before: int | None = None
         while reach:
             page = await self._store.search(
-                wish.wanted, senders=wish.senders, since=wish.since, until=wish.until, before=before, limit=PAGE
+                wanted.phrases,
+                senders=wanted.senders,
+                since=wanted.since,
+                until=wanted.until,
+                before=before,
+                limit=PAGE,
             )
             for event in page:
                 access = reach.get(event.room_id)
@@ -241,7 +232,7 @@ class ExportWords:
         room = self._observer.rooms.get(words[0])
         if room is None or not room.chat:
             room = await self._titled(asked, words[0])
-        wanted = _wanted(words[1:], _zone(asked.policy, room.home), REVIEW_EXPORT)
+        wanted = _wanted(words[1:], zone_of(asked.policy, room.home), REVIEW_EXPORT)
         if wanted.single:
             raise Answer("A single message is exported in its chat, by those who are in it.")
         access = await access_to(self._store, asked.policy, room, self._observer.bot, _reviewers(asked), asked.now)
@@ -316,92 +307,15 @@ def _wanted(words: list[str], zone: tzinfo, usage: str) -> Wanted:
         elif word.lower() == "message":
             wanted = Wanted(wanted.sends, wanted.until, True)
         elif word.lower() == "until":
-            wanted = Wanted(wanted.sends, _end(next(rest, ""), zone), wanted.single)
+            wanted = Wanted(wanted.sends, a_day(end_of, next(rest, ""), zone), wanted.single)
         else:
             raise Answer(f"I do not understand {quoted(word)} there. Write “{usage}”, the date as 2026-12-24.")
     return wanted
 
 
-def _wish(asked: Asked, text: str) -> Wish:
-    """The text with its filters, which stand at its end in any order."""
-    words = tokens(text)
-    first = next(
-        (place for place, word in enumerate(words) if word.lower() in FILTERS and _all_filters(words[place:])), None
-    )
-    filters = dict(_pairs(words[first:])) if first is not None else {}
-    own = _before(text, words, first)
-    zone = _zone(asked.policy, asked.memberships[0].organisation)
-    kind = filters.get("kind", "").lower()
-    if kind not in ("", *KINDS):
-        raise Answer(f"A chat's kind is one of {', '.join(KINDS)}, not {quoted(kind)}.")
-    senders = _senders(asked, filters["by"]) if "by" in filters else ()
-    return Wish(
-        text,
-        phrases(own),
-        senders,
-        _start(filters["from"], zone) if "from" in filters else None,
-        _end(filters["until"], zone) if "until" in filters else None,
-        kind,
-    )
-
-
-def _all_filters(words: list[str]) -> bool:
-    return len(words) % 2 == 0 and all(word.lower() in FILTERS for word in words[::2])
-
-
-def _pairs(words: list[str]) -> Iterator[tuple[str, str]]:
-    return ((name.lower(), value) for name, value in zip(words[::2], words[1::2], strict=True))
-
-
-def _before(text: str, words: list[str], first: int | None) -> str:
-    """The text without its filters; phrases keep their quotation marks."""
-    if first is None:
-        return text
-    return " ".join(f'"{word}"' if " " in word else word for word in words[:first])
-
-
-def _senders(asked: Asked, word: str) -> tuple[UserId, ...]:
-    """Everybody of the reviewer's network whom a word may mean, also those who left (DIR-4)."""
-    if word.startswith("@"):
-        return (UserId(word),)
-    found = [
-        member.matrix
-        for member in asked.policy.people.values()
-        if any(linked(asked.policy, own.organisation, member.organisation) for own in asked.memberships)
-        and member.matrix is not None
-        and (fold(member.name) == fold(word) or word in (member.id, member.identifier))
-    ]
-    if not found:
-        raise Answer(f"Nobody is called {quoted(word)}. Write a whole name in quotation marks, or a Matrix ID.")
-    return tuple(dict.fromkeys(found))
-
-
-def _zone(policy: Policy, organisation: str) -> tzinfo:
-    home = policy.organisations.get(organisation)
-    return ZoneInfo(home.timezone) if home is not None and home.timezone != "UTC" else UTC
-
-
-def _start(word: str, zone: tzinfo) -> int:
-    day = _date(word)
-    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)
-
-
-def _end(word: str, zone: tzinfo) -> int:
-    """The moment after that day."""
-    return _start(str(_date(word) + timedelta(days=1)), zone)
-
-
-def _date(word: str) -> date:
-    try:
-        day = date.fromisoformat(word)
-        return day if day.year < 9999 else date(9998, 12, 31)
-    except ValueError:
-        raise Answer(f"A date is written like 2026-12-24, not {quoted(word)}.") from None
-
-
 def _line(asked: Asked, access: Access, event: StoredEvent) -> str:
     home = asked.policy.organisations.get(access.room.home)
-    zone = _zone(asked.policy, access.room.home)
+    zone = zone_of(asked.policy, access.room.home)
     moment = _moment(event.origin_server_ts, zone)
     member = stood_for(asked.policy, access.room.home, event.sender, asked.now)
     name = shown_name(asked.policy, member, access.room.home) if member is not None else event.sender

@@ -44,7 +44,8 @@ organisations:
     clients_may_export: true
     people:
       ben: {name: Ben Ode, role: staff, admin: system, review: all, email: b@r.example, matrix: "@ben:school.example"}
-    books: {}
+      cleo: {name: Cleo Ray, role: client, email: c@p.example, matrix: "@cleo:school.example"}
+    books: {three: {name: Three, members: [ben, cleo]}}
 """
 
 
@@ -261,6 +262,12 @@ async def test_a_person_narrows_a_search_by_name_identifier_or_matrix_id(bot: Bo
     assert await found(bot, ANN, 'kiln by "Ben Ode"') == ["kiln three"], "external staff's messages, too (REV-4)"
     assert await found(bot, ANN, "by pat") == ["kiln one"], "no word is needed beside a person"
     assert 'Nobody is called "Zoe"' in await bot.asked(ANN, "review find kiln by Zoe")
+
+
+async def test_a_search_does_not_tell_who_is_a_client_of_another_organisation(bot: Bot) -> None:
+    for who in ("Cleo Ray", "cleo", "riverside/cleo"):
+        assert f'Nobody is called "{who}"' in await bot.asked(ANN, f'review find kiln by "{who}"')
+    assert "Nothing was found" in await bot.asked(BEN, 'review find kiln by "Cleo Ray"')
 
 
 async def test_dates_narrow_a_search_by_the_days_of_the_reviewers_organisation(bot: Bot) -> None:
