@@ -22,19 +22,16 @@ from bridge.transcript.model import (
     File,
     Kind,
     Milliseconds,
-    Participant,
     Person,
     Range,
     Reference,
     Remark,
     Transcript,
 )
+from bridge.transcript.presence import Presence
 
 DEFAULT_TITLE = "New chat"
 """CHAT-6: the title of a chat that was given none."""
-
-MOST_NAMES = 50
-"""Names kept of one person, so that somebody who changes theirs all day fills no page."""
 
 _ORIGINAL_ABOVE = re.compile(r"(?:> .*(?:\n|$))+\n*")
 """What older clients put above a reply: the answered message, quoted (Client-Server API, rich replies)."""
@@ -54,24 +51,6 @@ Keep = Callable[[int, Person, Milliseconds | None, Offer], File]
 """Fetches a file for the entry of that number, sender and time, or says why it is missing."""
 
 
-class _Presence:
-    """One person's coming and going, as far as it was read."""
-
-    def __init__(self, person: Person) -> None:
-        self.person = person
-        self.membership = "leave"
-        self.names: dict[str, None] = {}
-        self.stays: list[tuple[Milliseconds | None, Milliseconds | None]] = []
-
-    def joins(self, time: Milliseconds | None) -> None:
-        if self.membership != "join":
-            self.stays.append((time, None))
-
-    def goes(self, time: Milliseconds | None) -> None:
-        if self.membership == "join" and self.stays:
-            self.stays[-1] = (self.stays[-1][0], time)
-
-
 class Composer:
     """Composes one chat: run through `entries` once, then ask for the `transcript`."""
 
@@ -86,7 +65,7 @@ class Composer:
         self._numbers: dict[str, int] = {}
         self._senders: list[str] = []
         """Of all entries, in order: dictionaries and lists of plain values cost the garbage collector nothing."""
-        self._present: dict[str, _Presence] = {}
+        self._present: dict[str, Presence] = {}
         self._polls: dict[str, dict[str, str]] = {}
         self._problems: list[str] = list(account.notes)
         self._left_out: Counter[str] = Counter()
@@ -179,10 +158,10 @@ class Composer:
         presence = self._present.get(user) or self._presence(user)
         return presence.person
 
-    def _presence(self, user: str) -> _Presence:
+    def _presence(self, user: str) -> Presence:
         presence = self._present.get(user)
         if presence is None:
-            presence = self._present[user] = _Presence(self._people.get(user) or Person(user, user))
+            presence = self._present[user] = Presence(self._people.get(user) or Person(user, user))
         return presence
 
     # What was written
@@ -294,12 +273,12 @@ class Composer:
 
     def _member(self, event: Event) -> Entry | None:
         user, membership = event.state_key, text(event.content, "membership")
-        if not user or membership is None or membership not in MEMBERSHIPS:
+        if not user or membership is None or membership not in words.MEMBERSHIPS:
             raise ValueError(f"a member event for “{user}” with the membership “{membership}”")
         presence = self._presence(user)
         before, called = presence.membership, presence.person.name
         if membership in ("join", "invite"):
-            self._name(presence, text(event.content, "displayname"))
+            presence.bears(text(event.content, "displayname"))
         if membership == "join":
             presence.joins(event.time)
         else:
@@ -307,7 +286,7 @@ class Composer:
         presence.membership = membership
         return self._came_or_went(event, presence, before, called)
 
-    def _came_or_went(self, event: Event, presence: _Presence, before: str, called: str) -> Entry | None:
+    def _came_or_went(self, event: Event, presence: Presence, before: str, called: str) -> Entry | None:
         person, reason = presence.person, text(event.content, "reason")
         own = event.sender == person.matrix
         if before == presence.membership:
@@ -315,15 +294,9 @@ class Composer:
                 self._left_out["m.room.member, nothing new in it"] += 1
                 return None
             return self._entry(event, "notice", f"{called} is called {person.name} from here on.", member=person)
-        kind, sentence = MEMBERSHIPS[presence.membership](before, own)
+        kind, sentence = words.MEMBERSHIPS[presence.membership](before, own)
         said = sentence.format(who=person.name, by=self.person(event.sender).name)
         return self._entry(event, kind, f"{said} ({reason})" if reason else said, member=person, reason=reason)
-
-    def _name(self, presence: _Presence, name: str | None) -> None:
-        if name and name != presence.person.name:
-            presence.person = presence.person._replace(name=name)
-        if len(presence.names) < MOST_NAMES:
-            presence.names[presence.person.name] = None
 
     # What one entry has to do with another
 
@@ -357,7 +330,7 @@ class Composer:
         return Transcript(
             account=self._account,
             title=self._title,
-            participants=tuple(map(_participant, filter(_took_part, self._present.values()))),
+            participants=tuple(presence.participant() for presence in self._present.values() if presence.took_part),
             entries=self._by_kind.total(),
             first=first.number if first else None,
             last=last.number if last else None,
@@ -369,14 +342,6 @@ class Composer:
             remarks={number: tuple(remarks) for number, remarks in self._remarks.items()},
             quoted=frozenset(self._quoted),
         )
-
-
-def _took_part(presence: _Presence) -> bool:
-    return bool(presence.stays) or presence.membership == "invite" or not presence.names
-
-
-def _participant(presence: _Presence) -> Participant:
-    return Participant(presence.person, tuple(presence.names) or (presence.person.name,), tuple(presence.stays))
 
 
 def _thread_and_answered(relation: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -421,35 +386,6 @@ def _offer(event: Event) -> Offer | None:
 FILES = frozenset({"m.image", "m.file", "m.audio", "m.video"})
 
 REMARKABLE: frozenset[Kind] = frozenset({"edit", "deletion", "reaction"})
-
-Sentence = tuple[Kind, str]
-
-
-def _joined(_: str, own: bool) -> Sentence:
-    return "join", "{who} joined." if own else "{who} was joined by {by}."
-
-
-def _invited(_: str, _own: bool) -> Sentence:
-    return "invite", "{by} invited {who}."
-
-
-def _left(before: str, own: bool) -> Sentence:
-    ways: Mapping[str, tuple[str, str]] = {
-        "invite": ("{who} declined the invitation.", "{by} withdrew the invitation of {who}."),
-        "knock": ("{who} no longer asks to join.", "{by} refused to let {who} join."),
-        "ban": ("{who} is no longer barred.", "{by} no longer bars {who}."),
-    }
-    by_oneself, by_another = ways.get(before, ("{who} left.", "{by} removed {who}."))
-    return "leave", by_oneself if own else by_another
-
-
-MEMBERSHIPS: Mapping[str, Callable[[str, bool], Sentence]] = {
-    "join": _joined,
-    "invite": _invited,
-    "leave": _left,
-    "ban": lambda _before, _own: ("leave", "{by} removed {who} and barred them."),
-    "knock": lambda _before, _own: ("notice", "{who} asks to join."),
-}
 
 COMPOSERS: Mapping[str, Callable[[Composer, Event], Entry | None]] = {
     "m.room.message": Composer._message,

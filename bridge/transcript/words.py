@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bridge.transcript.events import mapping, text
+from bridge.transcript.model import Kind
 
 Content = Mapping[str, Any]
 
@@ -145,3 +146,34 @@ def _words_of(content: Content) -> str | None:
         if isinstance(words, str) and words:
             return words
     return None
+
+
+Sentence = tuple[Kind, str]
+"""What somebody's coming or going is, and how it is told."""
+
+
+def _joined(_: str, own: bool) -> Sentence:
+    return "join", "{who} joined." if own else "{who} was joined by {by}."
+
+
+def _invited(_: str, _own: bool) -> Sentence:
+    return "invite", "{by} invited {who}."
+
+
+def _left(before: str, own: bool) -> Sentence:
+    ways: Mapping[str, tuple[str, str]] = {
+        "invite": ("{who} declined the invitation.", "{by} withdrew the invitation of {who}."),
+        "knock": ("{who} no longer asks to join.", "{by} refused to let {who} join."),
+        "ban": ("{who} is no longer barred.", "{by} no longer bars {who}."),
+    }
+    by_oneself, by_another = ways.get(before, ("{who} left.", "{by} removed {who}."))
+    return "leave", by_oneself if own else by_another
+
+
+MEMBERSHIPS: Mapping[str, Callable[[str, bool], Sentence]] = {
+    "join": _joined,
+    "invite": _invited,
+    "leave": _left,
+    "ban": lambda _before, _own: ("leave", "{by} removed {who} and barred them."),
+    "knock": lambda _before, _own: ("notice", "{who} asks to join."),
+}
