@@ -76,9 +76,13 @@ class CatchUp:
         self._patience = patience
         self._clock = clock
 
+    async def look_at_start(self) -> None:
+        """Have on record what a bridge that was stopped did last, before anything is done again."""
+        await until_available(lambda: self._looked(0))
+
     async def run(self) -> NoReturn:
         """Look again and again until cancelled, at once where something was found."""
-        found = await until_available(lambda: self._looked(0))
+        found = 0
         while True:
             await asyncio.sleep(0 if found else self._every)
             found = await until_available(lambda: self._looked(self._patience))

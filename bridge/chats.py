@@ -135,6 +135,7 @@ class Chats:
         for user in room.held:
             now = self._observer.room(room.id) or room
             if user in set(now.inside(self._observer.bot)):
+                late += await self._came_after(event, user)
                 continue
             decision = self._judge(now, user)
             if decision.allowed:
@@ -142,10 +143,15 @@ class Chats:
             else:
                 text = f"{user} did not join “{room.name}”. {decision.text}"
                 await self._direct.tell(room.creator, text, about=f"{event.event_id} {user}")
-        await self._performer.set_state(room.id, DRAFT, {})
         if late:
             await self._performer.say_in(room.id, f"“{room.name}” has begun.", about=f"begun {event.event_id}")
+        await self._performer.set_state(room.id, DRAFT, {})
         await self.settle(room.id)
+
+    async def _came_after(self, message: StoredEvent, user: UserId) -> bool:
+        """Was this person brought in after the first message, by a bridge that was stopped before it said so?"""
+        entry = await self._store.state(message.room_id, "m.room.member", user)
+        return entry is not None and entry.arrival > message.arrival
 
     async def _drafts(self, room: RoomName) -> list[EventId]:
         """Every event that named people for the draft."""
@@ -191,7 +197,9 @@ class Chats:
         """When all staff or all people have left, the home organisation keeps the record and its admins are told."""
         policy, now = self._source.policy, self._clock()
         left_now = event.type == "m.room.member" and event.content.get("membership") in ("leave", "ban")
-        if not left_now or room.draft or now - event.origin_server_ts / 1000 > NEWS:
+        if room.home not in policy.organisations or not left_now or room.draft:
+            return
+        if now - event.origin_server_ts / 1000 > NEWS:
             return
         members = [stands_for(policy, room.home, user, now) for user in room.inside(self._observer.bot)]
         if any(member is not None and member.role == "staff" for member in members):

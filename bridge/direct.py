@@ -49,7 +49,13 @@ class Direct:
         Somebody whose homeserver does not answer keeps nobody else waiting.
         """
         async with self._opening[user]:
-            return self._observer.direct_with(user) or await self._performer.open_direct(user)
+            if (room := self._observer.direct_with(user)) is not None:
+                return room
+            # A bridge that was stopped in between has made it, and not yet brought them in.
+            if (begun := self._observer.direct_begun(user)) is None:
+                return await self._performer.open_direct(user)
+            await self._performer.enter_direct(begun, user)
+            return begun
 
     async def tell_admins(self, organisation: str, text: str, *, about: str, but: str = "") -> None:
         """Say something to every system administrator of an organisation, but not to who knows already."""

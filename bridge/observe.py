@@ -134,6 +134,12 @@ class Observer:
         asked = (room.id for room in theirs if not self.local(user) and self._presence(room, user) == "invite")
         return next(entered, None) or next(asked, None)
 
+    def direct_begun(self, user: UserId) -> RoomName | None:
+        """A direct chat that the bot has made and somebody of ours is invited to; the bridge brings them in at once."""
+        direct = (room for room in self._rooms.values() if room.direct == user and room.creator == self.bot)
+        mine = (room for room in direct if self._presence(room, self.bot) == "join" and self.local(user))
+        return next((room.id for room in mine if self._presence(room, user) == "invite"), None)
+
     def _presence(self, room: Room, user: UserId) -> Presence:
         return room.members[user].presence if user in room.members else "leave"
 

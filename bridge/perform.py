@@ -170,7 +170,12 @@ class Performer:
         """Invite somebody, and join those whose account is on our server."""
         presence = self._presence(room, user)
         if presence not in ("invite", "join"):
-            await self._homeserver.ask(Method.POST, room_path(room).invite, {"user_id": user}, user=inviter)
+            try:
+                await self._homeserver.ask(Method.POST, room_path(room).invite, {"user_id": user}, user=inviter)
+            except Refused:
+                # A bridge that was stopped since may have done it, of which the record has yet to hear.
+                if await self._membership(room, user) not in ("invite", "join"):
+                    raise
             self._note_member(room, user, "invite")
         if presence != "join" and self._observer.local(user):
             await self.join(room, user)
@@ -226,9 +231,13 @@ class Performer:
         room = await self._create(content, [user])
         self._note_member(room, user, "invite")
         if self._observer.local(user):
-            await self.join(room, user)
-            await self._mark_direct(user, room)
+            await self.enter_direct(room, user)
         return room
+
+    async def enter_direct(self, room: RoomName, user: UserId) -> None:
+        """Bring somebody of our homeserver into the direct chat with the bot, and show it among their people."""
+        await self.join(room, user)
+        await self._mark_direct(user, room)
 
     async def tag(self, room: RoomName, user: UserId, tag: str, *, on: bool) -> None:
         """Set or clear a person's own mark on a chat."""
@@ -331,6 +340,14 @@ class Performer:
         known = direct.get(self._bot)
         rooms = [*(known if isinstance(known, list) else ()), room]
         await self._homeserver.ask(Method.PUT, path, {**direct, self._bot: rooms}, user=user)
+
+    async def _membership(self, room: RoomName, user: UserId) -> str:
+        """What the homeserver says of somebody in a room that the bot is in."""
+        path = room_path(room).state["m.room.member"][user]
+        try:
+            return str((await self._homeserver.ask(Method.GET, path)).get("membership"))
+        except Refused:
+            return "leave"
 
     def _presence(self, room: RoomName, user: UserId) -> str:
         known = self._observer.room(room)

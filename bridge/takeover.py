@@ -74,8 +74,9 @@ async def _mark(hands: Hands, homeserver: Homeserver, observer: Observer, action
     state = await homeserver.ask(Method.GET, room_path(action.room).state)
     _require_the_same(room_before(action.room, state), action, observer.bot)
     await observer.adopt(action.room, as_events(action.room, state), asked=asked, history=f"{HISTORY}{action.room}")
-    await hands.set_state(action.room, CHAT, action.chat)
+    # Said before it is so: a bridge that is stopped in between says it no second time, and none forgets to say it.
     await hands.say_in(action.room, TOLD, about="taken over")
+    await hands.set_state(action.room, CHAT, action.chat)
 
 
 async def withdraw(hands: Hands, observer: Observer, room: RoomName, user: UserId, reason: str) -> None:
