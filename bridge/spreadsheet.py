@@ -113,6 +113,8 @@ def _from_csv(data: bytes) -> Table:
     for mark, text in MARKS.items():
         if data.startswith(mark):
             raise Unreadable(f"This {text}.")
+    if b"\0" in data:
+        raise Unreadable("This is no spreadsheet that can be read here: save it as .xlsx or as CSV (UTF-8).")
     data = data.removeprefix(b"\xef\xbb\xbf")
     delimiter = delimiter_of(data)
     try:

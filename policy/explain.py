@@ -271,7 +271,8 @@ class _Edits:
         elif member.status == "invited":
             yield self._status(member, f"have {member.id} accept the invitation (status: active)")
         elif member.status == "left":
-            yield self._status(member, f"set {member.id} active again")
+            # Tried as if it were the same membership: the new one would be in the same books.
+            yield self._status(member, f"invite {member.name} anew under another identifier, as {member.id} has left")
         if standing == "left" and member.status != "left":
             place = self.places.person(member.id, "until") if self.places else None
             text = f"move the end date of {member.id} (until: {member.until}) to a later day"

@@ -46,7 +46,9 @@ def plan_import(
     """
     home = policy.organisations[organisation]
     mistakes = _mistakes_of_headings(table.headings) or _too_many(policy, home, table)
-    if mistakes or not table.numbers:
+    if not mistakes and not table.numbers:
+        mistakes = ["There is nobody in the file: write people into the rows below the headings."]
+    if mistakes:
         return Import(organisation, table, tuple(mistakes))
     return _Importing(policy, home, table, by, skip_existing).done()
 

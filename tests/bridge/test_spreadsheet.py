@@ -130,6 +130,7 @@ def test_a_row_too_short_or_too_long_is_noted() -> None:
         (b"\xd0\xcf\x11\xe0rest", "an Excel file of an old kind, or one with a password"),
         (b"\xff\xfei\x00", "UTF-16"),
         (b"PK\x03\x04not really", "This Excel file is damaged"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "This is no spreadsheet that can be read here: save it as .xlsx or as CSV"),
         (b"x" * (spreadsheet.LARGEST + 1), "The file is larger than 10 MB"),
     ],
 )

@@ -163,6 +163,15 @@ def test_for_a_client_of_another_organisation_nothing_small_helps_and_that_is_sa
     )
 
 
+def test_who_has_left_for_good_is_not_proposed_to_come_back_but_to_be_invited_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """USR-2."""
+    monkeypatch.setitem(BESIDE, "hill.csv", f"{CSV}gus,Gus Gone,client,gus@hill.example,year-1,,left,\n")
+
+    assert proposed("hill/kim", "hill/gus") == ["invite Gus Gone anew under another identifier, as hill/gus has left"]
+
+
 def test_colleagues_without_a_book_are_told_how_to_be_on_the_contact_list() -> None:
     found = explained("hill/head", "hill/kim")
 

@@ -315,6 +315,24 @@ def test_wrong_headings_refuse_the_file_as_a_whole(headings: str, sentence: str)
     assert plan.changes == ()
 
 
+def test_a_file_of_headings_alone_is_to_be_filled_in() -> None:
+    assert planned(HEADINGS).mistakes == (
+        "There is nobody in the file: write people into the rows below the headings.",
+    )
+
+
+def test_a_wrong_role_is_not_blamed_for_an_address_that_staff_do_not_have() -> None:
+    invited = FILES.text.replace(
+        b"    mobile: optional\n", b"    mobile: optional\n    invitations: {staff_domains: [hill.example]}\n"
+    )
+    rows = table(HEADINGS, "a,A,A,clint,a@x.example,year-1", "b,B,B,staff,b@x.example,year-1")
+
+    verdicts = said(plan_import(policy(Files("policy.yaml", invited, {})), "hill", rows))
+
+    assert "INV-13" not in verdicts[0]
+    assert "INV-13" in verdicts[1]
+
+
 def test_501_clients_are_too_many_and_500_are_not() -> None:
     rows = [f"c{n},C,{n},client,c{n}@x.example,year-1" for n in range(501)]
 
