@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from bridge.observe import Observer
 from bridge.retry import until_available
@@ -41,6 +41,13 @@ log = logging.getLogger("qwil.media")
 Fetch = Callable[[str], Iterable[bytes]]
 
 
+class Turn(NamedTuple):
+    """When a file is asked for, and how often it could not be had before."""
+
+    due: Moment
+    attempts: int
+
+
 class MediaHashes:
     """Notes the files of chats as their messages come, and hashes them one after another."""
 
@@ -52,6 +59,8 @@ class MediaHashes:
         self._fetch = fetch
         self._clock = clock
         self._noted = asyncio.Event()
+        self._turns: dict[str, Turn] = {}
+        self._knows_the_record = False
 
     async def note(self, event: StoredEvent) -> None:
         """If the event shares files in a chat, their turn will come."""
@@ -61,7 +70,7 @@ class MediaHashes:
         for mxc in dict.fromkeys(uploads(event.content)):
             name = f"{event.room_id} {mxc}"
             if await self._store.recall(f"{HASHED}{name}") is None:
-                await self._store.remember(f"{DUE}{name}", [self._clock(), 0])
+                await self._give_turn(name, Turn(self._clock(), 0))
                 self._noted.set()
 
     async def run(self) -> NoReturn:
@@ -76,23 +85,31 @@ class MediaHashes:
 
     async def catch_up(self) -> Moment | None:
         """Hash every file whose turn it is; when the next one's turn comes, if there is one."""
-        waiting = {name.removeprefix(DUE): turn for name, turn in (await self._store.recall_all(DUE)).items()}
-        for name, (due, attempts) in sorted(waiting.items(), key=lambda item: item[1][0]):
-            if due <= self._clock():
-                await self._attempt(name, attempts)
-        return min((due for due, _ in (await self._store.recall_all(DUE)).values()), default=None)
+        if not self._knows_the_record:
+            kept = await self._store.recall_all(DUE)
+            self._turns = {name.removeprefix(DUE): Turn(*turn) for name, turn in kept.items()} | self._turns
+            self._knows_the_record = True
+        for name, turn in sorted(self._turns.items(), key=lambda item: item[1]):
+            if turn.due <= self._clock():
+                await self._attempt(name, turn.attempts)
+        return min((turn.due for turn in self._turns.values()), default=None)
 
     async def _attempt(self, name: str, attempts: int) -> None:
         try:
             found = await asyncio.to_thread(self._hashed, name.partition(" ")[2])
         except MediaMissing as missing:
             if attempts < len(PAUSES):
-                await self._store.remember(f"{DUE}{name}", [self._clock() + PAUSES[attempts], attempts + 1])
+                await self._give_turn(name, Turn(self._clock() + PAUSES[attempts], attempts + 1))
                 return
             log.warning("The file %s was never to be had: %s", name, missing)
         else:
             await self._store.remember(f"{HASHED}{name}", found)
         await self._store.forget(f"{DUE}{name}")
+        self._turns.pop(name, None)
+
+    async def _give_turn(self, name: str, turn: Turn) -> None:
+        await self._store.remember(f"{DUE}{name}", turn)
+        self._turns[name] = turn
 
     def _hashed(self, mxc: str) -> Received:
         digest, size = hashlib.sha256(), 0

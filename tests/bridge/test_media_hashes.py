@@ -145,6 +145,22 @@ async def test_a_file_that_cannot_be_had_yet_is_asked_for_again(world: World) ->
     assert (await received(world.store, ROOM))[late] == as_it_came(b"here it is")
 
 
+async def test_what_is_shared_while_others_are_hashed_has_its_turn(world: World) -> None:
+    photo = "mxc://school.example/photo"
+    await world.shared(file())
+    hashes = await world.hashes()
+    await hashes.catch_up()
+    event = raw(200, "m.room.message", file(photo))
+    await world.store.receive("200", [new(event)], received=1.0)
+    stored = await world.store.event("$200")
+    assert stored is not None
+
+    await hashes.note(stored)
+    await hashes.catch_up()
+
+    assert set(await received(world.store, ROOM)) == {MXC, photo}
+
+
 async def test_a_file_that_is_never_to_be_had_is_left_to_the_export(world: World) -> None:
     lost = "mxc://school.example/lost"
     await world.shared(file(lost))
