@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, NoReturn
 from bridge.observe import Observer
 from bridge.retry import until_available
 from bridge.store import Store, StoredEvent
-from bridge.transcript.media import MediaMissing
 from bridge.transcript.model import Received
 from policy.model import Moment
 
@@ -97,11 +96,11 @@ class MediaHashes:
     async def _attempt(self, name: str, attempts: int) -> None:
         try:
             found = await asyncio.to_thread(self._hashed, name.partition(" ")[2])
-        except MediaMissing as missing:
+        except Exception as wrong:  # whatever goes wrong with one file, the others and the bridge go on
             if attempts < len(PAUSES):
                 await self._give_turn(name, Turn(self._clock() + PAUSES[attempts], attempts + 1))
                 return
-            log.warning("The file %s was never to be had: %s", name, missing)
+            log.warning("The file %s was never to be had: %s", name, wrong)
         else:
             await self._store.remember(f"{HASHED}{name}", found)
         await self._store.forget(f"{DUE}{name}")

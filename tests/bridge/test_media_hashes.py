@@ -174,6 +174,17 @@ async def test_a_file_that_is_never_to_be_had_is_left_to_the_export(world: World
     assert await world.store.recall_all(DUE) == {}
 
 
+async def test_a_full_disk_is_waited_for_like_a_homeserver_that_is_away(world: World) -> None:
+    def full(_mxc: str) -> Iterator[bytes]:
+        raise OSError(28, "No space left on device")
+
+    await world.shared(file())
+    hashes = await world.hashes()
+    hashes._fetch = full
+
+    assert await hashes.catch_up() == world.now + PAUSES[0]
+
+
 async def test_files_of_another_chat_are_not_this_ones(world: World) -> None:
     await world.shared(file())
     await (await world.hashes()).catch_up()
