@@ -158,7 +158,17 @@ def forbidden(policy: Policy, by: Membership, change: Change) -> Objection | Non
     if whom is not None and whom.admin == "system":
         text = f"{whom.name} is a system administrator: only another one can change this membership."
         return Objection("ROLE-3", text)
+    if whom is not None and (whom.review or whom.admin) and _hands_on(whom, fields):
+        text = f"{whom.name} {'reviews chats' if whom.review else 'administers'}: only a system administrator can say"
+        return Objection("ROLE-4", f"{text} whose account or e-mail address this membership has.")
     return None
+
+
+def _hands_on(whom: Membership, fields: Mapping[str, str]) -> bool:
+    """Would rights that somebody was given come into another person's hands: another account, another invitation?"""
+    account = fields.get("matrix", whom.matrix or "") != (whom.matrix or "")
+    invitation = whom.status == "invited" and fields.get("email", whom.email).lower() != whom.email.lower()
+    return account or invitation
 
 
 def objections(policy: Policy, changes: Iterable[Change]) -> tuple[Objection, ...]:

@@ -283,6 +283,35 @@ def test_a_user_admin_imports_no_rights_and_touches_no_system_admin() -> None:
     assert planned("identifier,job_title", "t.ok,Teacher", by=office).good
 
 
+def test_a_user_admin_does_not_hand_a_reviewers_rights_to_another_account() -> None:
+    with_reviewers = FILES.text.replace(
+        b"role: staff, email: t@hill.example}",
+        b"role: staff, email: t@hill.example, review: all, matrix: '@tim:x.example'}\n"
+        b"      r.inv: {name: Rae Inv, role: staff, email: r@hill.example, review: all, status: invited}",
+    )
+    here = policy(Files("policy.yaml", with_reviewers, {}))
+    office, head = (here.people[PersonId(f"hill/{name}")] for name in ("office", "head"))
+    rows = table(
+        "identifier,email,matrix,job_title",
+        "t.ok,t@hill.example,@friend:x.example,",
+        "r.inv,friend@hill.example,,",
+        "p.chan,other@x.example,@p:x.example,",
+    )
+
+    assert [verdict.outcome for verdict in plan_import(here, "hill", rows, by=office).verdicts] == [
+        "refused",
+        "refused",
+        "change",
+    ]
+    assert (
+        "matrix: Tim Ok reviews chats: only a system administrator"
+        in said(plan_import(here, "hill", rows, by=office))[0]
+    )
+    assert plan_import(here, "hill", rows, by=head).good
+    title = table("identifier,email,matrix,job_title", "t.ok,t2@hill.example,@tim:x.example,Deputy")
+    assert plan_import(here, "hill", title, by=office).good
+
+
 def test_a_cell_that_holds_a_formula_refuses_its_row_alone() -> None:
     rows = table(
         HEADINGS,
