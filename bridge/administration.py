@@ -6,12 +6,13 @@ What the rules object to is answered with a sentence that says what to do first;
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from zoneinfo import ZoneInfo
 
 from bridge.commands import Answer, Asked, Commands, Word
 from bridge.office import Act, Desk, Office, command, only, readable
 from policy.administered import books_named, members_named
 from policy.change import AddCover, AddToBook, CreateBook, RemoveFromBook, SetField
-from policy.enrol import ADMINS, IDENTIFIER, LEVELS
+from policy.enrol import ADMINS, IDENTIFIER, LEVELS, day_after
 from policy.forewarn import warnings
 from policy.mistake import instead, quoted
 from policy.model import Book, Membership, Moment, Policy, Status
@@ -187,6 +188,8 @@ class Administration:
             raise Answer(f"One person covers for one other. {usage}")
         if absent.organisation != stand_in.organisation:
             raise Answer(f"{stand_in.name} is in another organisation than {absent.name}: a stand-in is a colleague.")
+        if day_after(last, ZoneInfo(desk.policy.organisations[absent.organisation].timezone)) <= asked.now:
+            raise Answer(f"{last} is over already, so nothing was changed: write days to come. {usage}")
         says = f"{stand_in.name} is in all contact books of {absent.name} from {first} to {last}."
         act = Act(f"cover {absent.id}", [AddCover(absent.id, stand_in.id, first, last)], says)
         return await self._office.do(desk, act, "people")

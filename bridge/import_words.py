@@ -14,7 +14,7 @@ from bridge.office import Act, Desk, Office, only
 from bridge.store import Store
 from policy.import_verdicts import Import, counts, report
 from policy.imports import plan_import
-from policy.mistake import quoted
+from policy.mistake import instead, quoted
 from policy.model import UserId
 from policy.naming import tokens
 
@@ -123,6 +123,10 @@ def _trial(desk: Desk, words: Sequence[str]) -> Trial:
         )
     named = [word for word in words if word not in ("apply", SKIP)]
     organisation = named[0] if named else only(desk, "“import ORGANISATION”")
+    if named[1:] or organisation not in desk.organisations:
+        other = next((word for word in named if word not in desk.organisations), named[-1] if named else organisation)
+        known = instead(other, (*desk.organisations, SKIP))
+        raise Answer(f"{quoted(other)} is no organisation that you administer, and nothing else I know here{known}")
     return Trial(desk.asked.reply_to, organisation, SKIP in words)
 
 

@@ -247,6 +247,24 @@ async def test_every_act_is_on_record_with_before_and_after(office: Office) -> N
     assert details["event"].startswith("$")
 
 
+async def test_a_cover_whose_days_are_over_is_no_cover(office: Office) -> None:
+    assert (await office.say(OFFICE, "cover t.ok by head from 2025-12-01 until 2025-12-19")).startswith(
+        "2025-12-19 is over already, so nothing was changed: write days to come."
+    )
+    assert office.path.read_text() == POLICY
+
+
+async def test_a_slip_behind_import_is_named(office: Office) -> None:
+    file = await office.upload(
+        OFFICE, b"identifier,first_name,role,email,contact_books\nn,Nia,client,n@x.example,year-1\n"
+    )
+
+    assert await office.say(OFFICE, "import skip-exsiting", reply_to=file) == (
+        '"skip-exsiting" is no organisation that you administer, and nothing else I know here'
+        ' — did you mean "skip-existing"?'
+    )
+
+
 async def test_said_twice_it_is_done_once(office: Office) -> None:
     await office.say(OFFICE, "suspend p.chan")
 
