@@ -238,6 +238,7 @@ class Bridge:
         async with self._listening():
             await self._ensure_bot()
             await self._check_homeserver()
+            self._observer.trusts_creators = self._has_module
             await self._catch_up.look_at_start()
             await self._observer.load()
             await self._planner.load()

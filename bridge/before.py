@@ -123,7 +123,8 @@ class Survey:
         answer = await self._homeserver.ask(Method.GET, ROOMS[room].state)
         state = answer.get("state", [])
         # With a mark it is one of ours, of which the record has yet to learn.
-        if not any(isinstance(event, dict) and event.get("type") in MARKS for event in state):
+        marked = any(isinstance(event, dict) and event.get("type") in MARKS for event in state)
+        if not (marked and self._observer.trusts_creators):
             await self._observer.remember_before(room_before(room, state, published=entry.get("public") is True))
 
     async def complete_histories(self) -> None:

@@ -104,7 +104,7 @@ class Chats:
         current = await self._store.state(event.room_id, "m.room.member", self._observer.bot)
         presence = (current or event).content.get("membership")
         try:
-            if presence == "invite" and room is None:
+            if presence == "invite" and (room is None or not self._observer.local(room.creator)):
                 await self._performer.decline(event.room_id)
             elif presence == "invite":
                 await self._performer.join(event.room_id, self._observer.bot)

@@ -40,6 +40,8 @@ class Observer:
     def __init__(self, store: Store, *, bot: UserId, server: str) -> None:
         self._store = store
         self.bot = bot
+        self.trusts_creators = True
+        """Whether a room's creator marks it as one of ours, as the module lets them; else the bot alone does."""
         self.server = server
         self._states: dict[RoomName, State] = {}
         self._creators: dict[RoomName, UserId] = {}
@@ -100,6 +102,8 @@ class Observer:
 
     def note(self, room: RoomName, kind: str, key: str, content: Mapping[str, Any], sender: UserId) -> None:
         """A state event came, or was sent by us and is on its way back."""
+        if kind in MARKS and sender != self.bot and not self.trusts_creators:
+            return
         if kind == "m.room.create":
             self._creators[room] = sender
         state = self._states.setdefault(room, {})
@@ -246,7 +250,8 @@ def _as_room(room: RoomName, creator: UserId, state: State, bot: UserId, undone:
         held=_users(state.get((DRAFT, ""), {}).get("with")),
         # Somebody else's room says in vain that it is this person's: what the bot tells them would be read there.
         direct=UserId(direct) if isinstance(direct, str) and creator in (bot, direct) else None,
-        space=state.get((SPACE, ""), {}),
+        # The bot alone makes spaces; what anybody else's room says of itself is nothing to go by.
+        space=_texts(state.get((SPACE, ""), {})) if creator == bot else {},
         power_levels=state.get(("m.room.power_levels", ""), {}),
         name=_text(state, "m.room.name", "name"),
         avatar=_text(state, "m.room.avatar", "url"),
@@ -259,6 +264,10 @@ def _as_room(room: RoomName, creator: UserId, state: State, bot: UserId, undone:
 def _as_member(content: Mapping[str, Any]) -> Member:
     presence = PRESENCES.get(str(content.get("membership")), "leave")
     return Member(presence, _string(content.get("displayname")), _string(content.get("avatar_url")))
+
+
+def _texts(content: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in content.items() if isinstance(value, str)}
 
 
 def _users(named: Any) -> tuple[UserId, ...]:

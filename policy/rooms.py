@@ -35,6 +35,8 @@ def stands_for(policy: Policy, organisation: str, user: UserId, now: Moment) -> 
     memberships = policy.accounts.get(user, ())
     if len(memberships) == 1 and memberships[0].organisation == organisation:
         return memberships[0] if status(memberships[0], now) != "left" else None
+    if organisation not in policy.organisations:
+        return None
     lasting = [member for member in memberships if status(member, now) != "left"]
     for member in lasting:
         if member.organisation == organisation:
@@ -51,6 +53,8 @@ def stood_for(policy: Policy, organisation: str, user: UserId, now: Moment) -> M
         return memberships[0]
     if not memberships:
         return None
+    if organisation not in policy.organisations:
+        return memberships[0]
     at_home = (member for member in memberships if member.organisation == organisation)
     staff = [member for member in memberships if member.role == "staff"]
     linked_staff = (member for member in staff if linked(policy, organisation, member.organisation))

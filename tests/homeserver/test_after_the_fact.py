@@ -120,3 +120,15 @@ async def test_whose_membership_ends_is_taken_out_of_the_chats(school: Bridged) 
 
     await eventually(lambda: head.members(room), lambda members: okafor.user_id not in members)
     school.edit(two_schools.policy())
+
+
+async def test_marks_that_somebody_puts_on_a_room_count_for_nothing(school: Bridged) -> None:
+    okafor, ode = await school.clients("okafor", "ode")
+    forged = {"organisation": "riverside", "kind": "external", "draft": False, "staff_only": False}
+    mark = {"type": CHAT, "state_key": "", "content": forged}
+
+    room = await okafor.create_room(ode.user_id, initial_state=[mark], room_version="11")
+
+    await eventually(lambda: okafor.members(room), lambda members: {BOT, ode.user_id} <= members)
+    chat = await eventually(lambda: okafor.state(room, CHAT), lambda content: content["organisation"] == "hillside")
+    assert chat["draft"] is False

@@ -11,6 +11,7 @@ from policy.model import Policy, UserId
 from policy.parse import parse
 from policy.profiles import badge_named, media_id
 from policy.room import Attempt, Member, Room, chat_of, room_of, user_ids
+from policy.rooms import stands_for, stood_for
 from policy.template import power_levels
 
 BOT = UserId("@qwil:hs")
@@ -376,3 +377,9 @@ def test_a_badge_is_known_by_its_name_and_a_picture_by_our_server() -> None:
     assert media_id("mxc://hs/abc", "hs") == "abc"
     for url in ("mxc://elsewhere/abc", "https://hs/abc", "mxc://hs/a/b", "mxc://hs/", "", None, 7):
         assert media_id(url, "hs") is None
+
+
+def test_in_a_room_of_an_organisation_that_is_gone_nobody_stands_for_anybody(policy: Policy) -> None:
+    assert stands_for(policy, "gone", BEN, NOW) is None
+    assert stands_for(policy, "", TOM, NOW) is None
+    assert stood_for(policy, "gone", BEN, NOW) == policy.accounts[BEN][0]
