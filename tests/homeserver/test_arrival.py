@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
-from bridge.arrival import first_login
-from bridge.demo.homeserver import AnswerError, free_port
+from bridge.demo.homeserver import free_port
 from policy.parse import parse
-from tests.homeserver import two_schools
+from tests.homeserver.arriving import (
+    PEOPLE,
+    SECRET,
+    answer,
+    choice,
+    get,
+    invited,
+    mail_to,
+    post,
+    said_by_bot,
+    with_people,
+)
 from tests.homeserver.bridged import Bridged, bridged
 from tests.homeserver.conftest import BOT, PASSWORD
 from tests.homeserver.mailbox import Mailbox, link_in, text_of
 from tests.homeserver.matrix_client import Client, RefusedError, eventually
-
-PEOPLE = ["head", "okafor", "lowe", "chan", "diaz", "north", "ode", "reed", "kemp"]
-SETTINGS = """
-    welcome: {text: "Welcome {first_name} of {organisation}. {unknown}", link: "https://hillside.example/chat"}
-    terms: {version: "1", link: "https://hillside.example/terms"}
-"""
-SECRET = "a long enough secret"
-
-
-def invited(identifier: str, **more: str) -> str:
-    """A line of `people`, of a client who has yet to accept."""
-    fields = {"name": identifier.title(), "role": "client", "email": f"{identifier}@home.example", **more}
-    return f"      {identifier}: {{{', '.join(f'{key}: {value}' for key, value in fields.items())}, status: invited}}\n"
-
-
-def with_people(*lines: str, books: str = "", terms: str = "1") -> str:
-    return two_schools.policy(
-        hillside=[*two_schools.HILLSIDE, *lines],
-        year_1=", ".join(["head, okafor, chan, diaz", *filter(None, [books])]),
-        more=SETTINGS.strip("\n").replace('"1"', f'"{terms}"') + "\n",
-    )
 
 
 @pytest.fixture(scope="module")
@@ -66,50 +52,6 @@ async def school(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> 
 async def web() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
-
-
-async def mail_to(mailbox: Mailbox, address: str, number: int = 1) -> Any:
-    return (await eventually(lambda: _now(mailbox.to(address)), lambda mails: len(mails) >= number))[-1]
-
-
-async def _now(value: Any) -> Any:
-    return value
-
-
-async def post(web: aiohttp.ClientSession, link: str, **form: str) -> tuple[int, str]:
-    async with web.post(link, data=form) as answer:
-        return answer.status, await answer.text()
-
-
-async def get(web: aiohttp.ClientSession, link: str) -> tuple[int, str]:
-    async with web.get(link) as answer:
-        return answer.status, await answer.text()
-
-
-def choice(username: str, **more: str) -> dict[str, str]:
-    return {"do": "accept", "username": username, "password": SECRET, "again": SECRET, "terms": "1", **more}
-
-
-async def said_by_bot(client: Client) -> list[str]:
-    texts = []
-    for room in await client.joined_rooms():
-        texts += [
-            event["content"]["body"]
-            for event in await client.messages(room)
-            if event["sender"] == BOT and event["type"] == "m.room.message" and "body" in event["content"]
-        ]
-    return texts
-
-
-async def answer(school: Bridged, client: Client, words: str, wanted: str) -> str:
-    """The bot's answer that holds what is wanted; other notices may come in between."""
-    before = len([text for text in await said_by_bot(client) if wanted in text])
-    await client.send(await school.direct(client), words)
-
-    async def answers() -> list[str]:
-        return [text for text in await said_by_bot(client) if wanted in text]
-
-    return str((await eventually(answers, lambda texts: len(texts) > before))[-1])
 
 
 async def test_an_invited_person_is_mailed_accepts_on_the_page_and_is_welcomed_and_announced(
@@ -366,187 +308,3 @@ async def test_a_broadcast_reaches_everybody_meant_and_says_how_far_it_is(school
         lambda texts: f"Broadcast: {number} of {number} done, {number} reached." in "\n".join(texts),
     )
     assert not [text for text in await said_by_bot(north) if "closed tomorrow" in text]
-
-
-async def test_while_the_policy_cannot_be_written_nothing_is_half_made_and_the_same_link_does_it_later(
-    school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession
-) -> None:
-    good = with_people(invited("halfway"), books="halfway")
-    school.edit(good)
-    link = link_in(await mail_to(mailbox, "halfway@home.example"))
-    school.edit(good.replace("organisations:", "organisatoins:"))
-
-    status, page = await post(web, link, **choice("half.way"))
-
-    assert (status, "could not be done just now" in page) == (400, True)
-    school.edit(good)
-    other = "another long secret"
-    await eventually(
-        lambda: post(web, link, **choice("half.way", password=other, again=other)), lambda answer: answer[0] == 200
-    )
-    await school.homeserver.login("@half.way:qwil.test", other)
-    assert 'matrix: "@half.way:qwil.test"' in school.settings.policy.read_text()
-
-
-async def test_an_account_that_was_half_made_can_do_nothing_and_keeps_its_password_once_somebody_has_logged_in(
-    school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession
-) -> None:
-    good = with_people(invited("begun"), books="begun")
-    school.edit(good)
-    link = link_in(await mail_to(mailbox, "begun@home.example"))
-    school.edit(good.replace("organisations:", "organisatoins:"))
-    assert (await post(web, link, **choice("half.begun")))[0] == 400
-    outside = Client(school.homeserver, await school.homeserver.login("@half.begun:qwil.test", SECRET), web)
-    with pytest.raises(RefusedError):
-        await outside.create_room("@okafor:qwil.test")
-    school.edit(good)
-
-    other = "another long secret"
-    status, page = await post(web, link, **choice("half.begun", password=other, again=other))
-
-    assert (status, "This account is there already. Prove below that it is yours." in page) == (400, True)
-    with pytest.raises(AnswerError):
-        await school.homeserver.login("@half.begun:qwil.test", other)
-    assert (await post(web, link, do="prove", matrix="@half.begun:qwil.test"))[0] == 200
-    texts = await eventually(lambda: said_by_bot(outside), lambda texts: any("is the code" in one for one in texts))
-    code = re.search(r"\d{8}", texts[-1])
-    assert code
-    assert (await post(web, link, do="confirm", code=code[0], terms="1"))[0] == 200
-
-
-async def test_nobody_else_gets_the_account_that_was_half_made(
-    school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession
-) -> None:
-    good = with_people(invited("first"), invited("second"), books="first, second")
-    school.edit(good)
-    first = link_in(await mail_to(mailbox, "first@home.example"))
-    second = link_in(await mail_to(mailbox, "second@home.example"))
-    school.edit(good.replace("organisations:", "organisatoins:"))
-    assert (await post(web, first, **choice("contested")))[0] == 400
-    school.edit(good)
-
-    status, page = await post(web, second, **choice("contested"))
-
-    assert (status, "Somebody has this username already" in page) == (400, True)
-
-
-async def test_of_two_who_choose_one_username_at_once_the_first_has_it_and_its_password(
-    school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession
-) -> None:
-    school.edit(with_people(invited("early"), invited("tardy"), books="early, tardy"))
-    links = [link_in(await mail_to(mailbox, f"{name}@home.example")) for name in ("early", "tardy")]
-    secrets = ["the first long secret", "the second long secret"]
-
-    answers = await asyncio.gather(*(
-        post(web, link, **choice("coveted", password=secret, again=secret))
-        for link, secret in zip(links, secrets, strict=True)
-    ))  # fmt: skip
-
-    statuses = [status for status, _ in answers]
-    assert sorted(statuses) == [200, 400]
-    assert "Somebody has this username already" in answers[statuses.index(400)][1]
-    await school.homeserver.login("@coveted:qwil.test", secrets[statuses.index(200)])
-    with pytest.raises(AnswerError):
-        await school.homeserver.login("@coveted:qwil.test", secrets[statuses.index(400)])
-
-
-async def test_two_clicks_at_once_accept_once(school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession) -> None:
-    school.edit(with_people(invited("twice"), books="twice"))
-    link = link_in(await mail_to(mailbox, "twice@home.example"))
-
-    answers = await asyncio.gather(*(post(web, link, **choice("twice.click")) for _ in range(3)))
-
-    assert sorted(status for status, _ in answers) == [200, 410, 410]
-
-
-async def test_an_account_that_the_administrator_named_is_made_or_proven_and_no_other(
-    school: Bridged, mailbox: Mailbox, web: aiohttp.ClientSession
-) -> None:
-    named = invited("named", matrix='"@named.one:qwil.test"')
-    there = invited("there", matrix='"@reed:qwil.test"')
-    school.edit(with_people(named, there, books="named, there"))
-    link = link_in(await mail_to(mailbox, "named@home.example"))
-    status, page = await post(web, link, do="prove", matrix="@ode:qwil.test")
-    assert (status, "This invitation is for the account @named.one:qwil.test" in page) == (400, True)
-    status, page = await post(web, link, **choice("something.else"))
-    assert (status, "@named.one:qwil.test" in page) == (200, True)
-
-    link = link_in(await mail_to(mailbox, "there@home.example"))
-    status, page = await post(web, link, **choice("reed"))
-
-    assert (status, "This account is there already. Prove below" in page) == (400, True)
-
-
-async def test_where_people_log_in_by_single_sign_on_the_page_asks_for_no_password_and_waits_for_the_account(
-    tmp_path: Path, mailbox: Mailbox, web: aiohttp.ClientSession
-) -> None:
-    port = free_port()
-    more = (
-        f"mail: {{server: 'smtp://127.0.0.1:{mailbox.port}', per_minute: 100000}}\n"
-        f"web: {{address: 'http://127.0.0.1:{port}', port: {port}, login: single_sign_on}}\n"
-    )
-    policy = with_people(invited("signon"), books="signon")
-    async with bridged(tmp_path, policy, ["head", "okafor"], more=more) as school:
-        link = link_in(await mail_to(mailbox, "signon@home.example"))
-        _, page = await get(web, link)
-        assert 'type="password"' not in page
-        assert (await post(web, link, **choice("sign.on")))[1].count("You are in") == 0
-        status, page = await post(web, link, do="prove", matrix="@sign.on:qwil.test")
-        assert (status, "There is no account @sign.on:qwil.test yet." in page) == (400, True)
-        assert "@sign.on" not in school.settings.policy.read_text()
-
-        # Their first login, which makes the account.
-        await school.homeserver.register("sign.on", PASSWORD)
-        client = await school.client("sign.on")
-
-        assert (await post(web, link, do="prove", matrix="@sign.on:qwil.test"))[0] == 200
-        texts = await eventually(lambda: said_by_bot(client), lambda texts: any("is the code" in one for one in texts))
-        code = re.search(r"\d{8}", texts[-1])
-        assert code
-        status, page = await post(web, link, do="confirm", code=code[0], terms="1")
-        assert (status, "single sign-on. Your account is" in page) == (200, True)
-
-
-async def test_with_single_sign_on_whoever_accepts_for_the_account_they_were_given_is_in_from_their_first_login(
-    tmp_path: Path, mailbox: Mailbox, web: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(first_login, "EVERY", 0.2)
-    port = free_port()
-    more = (
-        f"mail: {{server: 'smtp://127.0.0.1:{mailbox.port}', per_minute: 100000}}\n"
-        f"web: {{address: 'http://127.0.0.1:{port}', port: {port}, login: single_sign_on}}\n"
-    )
-    given = [invited(name, matrix=f'"@{name}.sso:qwil.test"') for name in ("waits", "there")]
-    policy = with_people(*given, books="waits, there")
-    async with bridged(tmp_path, policy, ["head", "okafor", "there.sso"], more=more) as school:
-        link = link_in(await mail_to(mailbox, "waits@home.example"))
-        _, page = await get(web, link)
-        assert "Your account is @waits.sso:qwil.test." in page
-        assert 'type="password"' not in page
-        assert "Send me a code" not in page
-        status, page = await post(web, link, do="accept")
-        assert (status, "Please accept the terms of Hillside Primary" in page) == (400, True)
-
-        status, page = await post(web, link, do="accept", terms="1")
-
-        assert (status, "begins when you log in for the first time" in page) == (200, True)
-        assert "begins when you log in for the first time" in (await get(web, link))[1]
-        assert school.settings.policy.read_text().count("status: invited") == 2
-        head = await school.client("head")
-        told = await answer(school, head, "status", "Invitations: ")
-        assert (
-            "hillside/waits has accepted, and is a member when @waits.sso:qwil.test logs in for the first time" in told
-        )
-        await school.stop()
-        await school.start()
-        # Their first login, which makes the account.
-        await school.homeserver.register("waits.sso", PASSWORD)
-        waits = await school.client("waits.sso")
-        await eventually(lambda: said_by_bot(waits), lambda texts: any("Welcome Waits" in text for text in texts))
-        assert school.settings.policy.read_text().count("status: invited") == 1
-        assert not [text for text in await said_by_bot(waits) if "new terms" in text]
-        assert len(mailbox.to("waits@home.example")) == 1
-
-        link = link_in(await mail_to(mailbox, "there@home.example"))
-        status, page = await post(web, link, do="accept", terms="1")
-        assert (status, "You are in" in page) == (200, True)
