@@ -28,6 +28,9 @@ Json = Mapping[str, Any]
 _PRIVATE = ("private_chat", "trusted_private_chat")
 _SYNAPSES_OWN = ("room_version", "creator")
 _GUARDED = ("m.room.", "m.space.", "org.qwil.")
+LONGEST_TOPIC = 4_000
+"""Bytes; it stands in its event twice, and a control character in six."""
+
 _HABITS = {
     "m.room.encryption",
     "m.room.guest_access",
@@ -161,6 +164,9 @@ def request_objections(request: Json, bot: UserId) -> Iterator[Objection]:
     initial = request.get("initial_state")
     for event in initial if isinstance(initial, list) else ():
         yield from _initial_objections(_mapping(event), bot)
+    # An event that is too large ends the making of a room in its middle.
+    if len(_topic(request).encode(errors="replace")) > LONGEST_TOPIC:
+        yield Objection("CHAT-6", f"A topic has at most {LONGEST_TOPIC:,} bytes. Shorten it, or write it as a message.")
 
 
 def _creation_objections(content: Json) -> Iterator[Objection]:
@@ -207,7 +213,7 @@ def _direct_chat(request: Json, creator: UserId, bot: UserId, room_version: str)
 
 
 def _room(request: Json, creator: UserId, bot: UserId, room_version: str, marks: Mapping[str, Json]) -> dict[str, Any]:
-    topic = request.get("topic") or _initial(request, "m.room.topic").get("topic")
+    topic = _topic(request)
     return {
         "preset": "private_chat",
         "visibility": "private",
@@ -217,8 +223,13 @@ def _room(request: Json, creator: UserId, bot: UserId, room_version: str, marks:
         "initial_state": [
             {"type": kind, "state_key": "", "content": content} for kind, content in {**FIXED_STATE, **marks}.items()
         ],
-        **({"topic": topic} if isinstance(topic, str) and topic else {}),
+        **({"topic": topic} if topic else {}),
     }
+
+
+def _topic(request: Json) -> str:
+    topic = request.get("topic") or _initial(request, "m.room.topic").get("topic")
+    return topic if isinstance(topic, str) else ""
 
 
 def _title(request: Json) -> str:

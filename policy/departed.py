@@ -12,9 +12,14 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
+import attr
 from synapse import visibility
 from synapse.api.errors import AuthError
 from synapse.module_api import ModuleApi
+from synapse.types import UserID
+
+from policy.client_error import client_error
+from policy.judge import FORMER
 
 if TYPE_CHECKING:
     from synapse.synapse_rust.types import Requester
@@ -46,6 +51,12 @@ class Departed:
         relations, auth = self._hs.get_relations_handler(), self._hs.get_auth()
         self._bundles_without_us = relations.get_bundled_aggregations
         relations.get_bundled_aggregations = self._bundles
+        sync, receipts = self._hs.get_sync_handler(), self._hs.get_receipts_handler()
+        self._room_entry_without_us, sync._generate_room_entry = sync._generate_room_entry, self._room_entry
+        self._receipt_without_us = receipts.received_client_receipt
+        receipts.received_client_receipt = self._receipt
+        self._notified_without_us = self._store.get_push_actions_for_user
+        self._store.get_push_actions_for_user = self._notified
         self._check_without_us = auth.check_user_in_room_or_world_readable
         auth.check_user_in_room_or_world_readable = self._check_user_in_room
 
@@ -75,6 +86,30 @@ class Departed:
         if found[0] in _OVER and await self._end(requester.user.to_string(), room_id) == _NOTHING:
             raise AuthError(403, f"User {requester.user} not in room {room_id}")
         return found
+
+    async def _notified(self, user: str, *more: Any, **named: Any) -> list[Any]:
+        """What somebody was notified of, without what they would not be shown in the room."""
+        actions: list[Any] = await self._notified_without_us(user, *more, **named)
+        ends = await self._ends(user, {one.room_id for one in actions})
+        return [one for one in actions if one.stream_ordering <= ends.get(one.room_id, _EVERYTHING)]
+
+    async def _room_entry(self, result: Any, room: Any, *more: Any, **named: Any) -> None:
+        """Of a room that was left and forgotten a client is told that it was left, and nothing else (USR-1)."""
+        known = len(result.archived)
+        await self._room_entry_without_us(result, room, *more, **named)
+        user = result.sync_config.user.to_string()
+        for place, entry in enumerate(result.archived[known:], known):
+            if await self._end(user, entry.room_id) == _NOTHING:
+                events = [one for one in entry.timeline.events if _is_own(one.event, user)]
+                timeline = attr.evolve(entry.timeline, events=events)
+                state = {key: event for key, event in entry.state.items() if _is_own(event, user)}
+                result.archived[place] = attr.evolve(entry, timeline=timeline, state=state)
+
+    async def _receipt(self, room_id: str, receipt_type: str, user_id: UserID, *more: Any, **named: Any) -> None:
+        """How far somebody has read is told to those in the room, by those in it."""
+        if self._api.is_mine(user_id) and not await self._store.check_local_user_in_room(user_id.to_string(), room_id):
+            raise client_error(FORMER)
+        await self._receipt_without_us(room_id, receipt_type, user_id, *more, **named)
 
     async def _ends(self, user: str, rooms: Collection[str]) -> dict[str, int]:
         """Up to where in the homeserver's order of events the user sees those of the rooms they are not in."""

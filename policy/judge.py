@@ -16,9 +16,10 @@ from policy.model import Membership, Moment, Policy, UserId
 from policy.profiles import member_content
 from policy.question import Add, Chat, Enter, Remove, Rename, Send
 from policy.reach import status
-from policy.room import Attempt, Room, chat_of
+from policy.room import PRESENT, Attempt, Room, chat_of
 from policy.room_events import ENTRY, MAILED, RECORD, SPACES, objection_to
 from policy.rooms import CHAT, shown_name, stands_for, stood_for
+from policy.rules.company import current_kind
 from policy.rules.person import actor_objections
 from policy.template import BOT_POWER, STAFF_POWER, kept_powers, power_levels, room_name
 from policy.words import is_command
@@ -91,8 +92,8 @@ _FROM_BEFORE = Objection(
 )
 _NOT_INVITED = Objection("PART-1", "You can enter a chat only when somebody in it has added you.")
 _NO_LONGER_IN = Objection("PART-8", "You are no longer in this chat. Somebody in it has to add you again.")
-_FORMER = Objection("PART-8", "You are no longer in this chat: you keep what you saw, and cannot act in it.")
-_STRANGER = Objection("PART-8", "You are not in this chat and cannot act in it.")
+FORMER = Objection("PART-8", "You are no longer in this chat: you keep what you saw, and cannot act in it.")
+STRANGER = Objection("PART-8", "You are not in this chat and cannot act in it.")
 _NO_KNOCKING = Objection("PART-1", "Nobody can ask to enter a chat; somebody in it has to add you.")
 _ONLY_STAFF_REMOVE = Objection("PART-7", "Only staff can remove people from a chat; you can leave it yourself.")
 _NO_BANS = Objection("PART-7", "Nobody is banned from a chat. Remove the person instead.")
@@ -100,10 +101,15 @@ _BOT_STAYS = Objection("REV-1", "The system takes part in every chat, so that it
 _NO_CHAT = Objection(
     "DIR-4", "The organisation of this chat is not in the policy any more. You can only leave the chat."
 )
+_INCOMPLETE = Objection(
+    "REV-1",
+    "This chat could not be set up as it has to be, and nothing can be done in it. Leave it and start anew.",
+)
 _NOTICES = Objection("BUT-1", "Nobody writes here; it only gathers chats and people.")
 _NAMES_ARE_GIVEN = Objection("USR-5", "Names are given by your organisation; ask its office to change yours.")
 _BADGES_ARE_GIVEN = Objection("EXT-8", "Pictures show who is staff, client or external, and are set by the system.")
 _KIND_STAYS = Objection("EXT-12", "The kind of a chat never goes back, nor does it become a draft again.")
+_STAFF_ONLY = Objection("CHAT-10", "A chat with a client cannot be made staff-only.")
 _TEMPLATE = Objection("PART-7", "The powers in a room are those its template gives, whoever sets them.")
 
 
@@ -118,7 +124,9 @@ def judge(policy: Policy, unlisted: UnlistedAccounts, room: Room, attempt: Attem
     if room.home is not None and room.home not in policy.organisations:
         return refused(_NO_CHAT)
     if _outside(room, attempt):
-        return refused(_FORMER if attempt.sender in room.members else _STRANGER)
+        return refused(FORMER if attempt.sender in room.members else STRANGER)
+    if _incomplete(room) and not (room.made and _calls_the_bot(room, attempt)):
+        return refused(_INCOMPLETE)
     if attempt.type == "m.room.member":
         return _MEMBERSHIPS.get(str(attempt.content.get("membership")), _not_so)(policy, room, attempt, now)
     if attempt.type == POWER_LEVELS and _hands_over(room, attempt):
@@ -147,6 +155,22 @@ def _outside(room: Room, attempt: Attempt) -> bool:
     """Whoever is not in a chat learns nothing of it, not even why the chat would refuse them."""
     enters = attempt.type == "m.room.member" and attempt.state_key == attempt.sender
     return room.chat is not None and room.membership(attempt.sender) != "join" and not enters
+
+
+def not_in(target: str | None) -> Objection:
+    """Why somebody who is not in a chat cannot be removed from it."""
+    return Objection("PART-7", f"{target} is not in this chat and cannot be removed from it.")
+
+
+def _incomplete(room: Room) -> bool:
+    """Without its powers or the bot a chat would be on no reviewer's list: its making failed, or was imitated."""
+    return room.chat is not None and (not room.made or room.membership(room.bot) not in PRESENT)
+
+
+def _calls_the_bot(room: Room, attempt: Attempt) -> bool:
+    """The last step of making a chat."""
+    invites = attempt.type == "m.room.member" and attempt.content.get("membership") == "invite"
+    return invites and attempt.state_key == room.bot and attempt.sender == room.creator
 
 
 # Accounts that no organisation knows
@@ -343,6 +367,9 @@ def _removal(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdi
         return refused(_BOT_STAYS)
     if room.chat is None or room.direct is not None:
         return refused(_BUTLER_ALONE if room.direct is not None else SPACES if room.bots_own else _FROM_BEFORE)
+    # Whoever is told that they were removed is handed the room's state, whether they were in it or not.
+    if room.membership(target) not in PRESENT:
+        return refused(not_in(target))
     chat = chat_of(policy, room, now)
     who = stood_for(policy, chat.organisation, attempt.sender, now) if chat else None
     if chat is None or who is None:
@@ -474,7 +501,17 @@ def _by_the_bot(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Ve
         return Passes() if _by_template(policy, room, attempt.content, now) else refused(_TEMPLATE)
     if attempt.type == CHAT and room.chat is not None and not _onward(room.chat, attempt.content):
         return refused(_KIND_STAYS)
+    if attempt.type == CHAT and attempt.content.get("staff_only") is True and _has_a_client(policy, room, now):
+        return refused(_STAFF_ONLY)
     return Passes()
+
+
+def _has_a_client(policy: Policy, room: Room, now: Moment) -> bool:
+    """Whether a client came in while the chat was being made staff-only (CHAT-10)."""
+    if room.chat is None or room.chat.get("staff_only") is True:
+        return False
+    chat = chat_of(policy, room, now)
+    return chat is not None and current_kind(policy, chat) == "client"
 
 
 def _by_template(policy: Policy, room: Room, content: Content, now: Moment) -> bool:

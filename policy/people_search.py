@@ -27,8 +27,9 @@ def people_found(
 
 
 def _bearing(policy: Policy, viewer: Membership, words: str, now: Moment) -> list[Membership]:
-    """Whoever bears exactly this Matrix ID, where the viewer reaches them."""
-    return [other for other in policy.accounts.get(UserId(words.strip()), ()) if reach(policy, viewer, other, now)]
+    """Whoever bears exactly this Matrix ID, where the viewer reaches them and is not one they are unlisted for."""
+    bearing = [one for one in policy.accounts.get(UserId(words.strip()), ()) if reach(policy, viewer, one, now)]
+    return [one for one in bearing if not one.unlisted or one.organisation == viewer.organisation]
 
 
 def _searched(

@@ -29,6 +29,7 @@ from synapse.types import JsonDict, StateMap, UserID
 from twisted.internet.defer import CancelledError
 
 from policy.archive import ARCHIVED, EVERY, Archive
+from policy.client_error import client_error, rules_told
 from policy.creation import Making, room_asked_for, spanning_steps
 from policy.decision import Badge, Decision, Objection
 from policy.departed import Departed
@@ -36,7 +37,6 @@ from policy.devices import Devices
 from policy.hot_reload import PolicyFile
 from policy.judge import (
     REDACTION,
-    RULES,
     UNLISTED,
     Held,
     Opens,
@@ -56,6 +56,7 @@ from policy.module_refusals import PATH as REFUSALS
 from policy.module_refusals import RefusalsResource
 from policy.module_settings import Settings, settings_from
 from policy.module_status import PATH, StatusResource
+from policy.own_words import OwnWords
 from policy.people_search import people_found, reaches
 from policy.policy_server import PolicyServer
 from policy.profiles import badge_named, media_id
@@ -64,6 +65,7 @@ from policy.refusals import Refusals
 from policy.room import Attempt, Room, room_of, user_ids
 from policy.room_events import ENTRY, MAILED, POLICY_STAYS, PUBLISHED
 from policy.rooms import DRAFT
+from policy.said_of_oneself import SaidOfOneself
 from policy.settled import has_passed, settle
 from policy.terms import owed_objection
 from policy.terms_file import OwedFile
@@ -154,7 +156,9 @@ class PolicyModule:
         # A callback there costs every message of our own people 50 µs, though what they write is judged already.
         self._spam_without_us, spam.check_event_for_spam = spam.check_event_for_spam, self.check_event_for_spam
         Departed(self._api).register()
-        Devices(self._api, self._know_each_other).register()
+        Devices(self._api, self._know_each_other, self._governs).register()
+        SaidOfOneself(self._api, self._governs).register()
+        OwnWords(self._api, self._governs).register()
 
     def _prepared(self, policy: Policy) -> Iterator[None]:
         with_several(policy)
@@ -185,7 +189,7 @@ class PolicyModule:
         policy = self._policy()
         if user not in policy.accounts and self._settings.unlisted_accounts == "ignore":
             if any(invitee in policy.accounts for invitee in user_ids(request.get("invite"))):
-                raise _error(refused(UNLISTED))
+                raise client_error(UNLISTED)
             return
         now = time.time()
         made = room_asked_for(
@@ -198,7 +202,7 @@ class PolicyModule:
             policy_server=self._policy_server.state,
         )
         if isinstance(made, Decision):
-            raise _error(Refused(made.text, made.rules))
+            raise client_error(Refused(made.text, made.rules))
         request.clear()
         # Synapse writes the room version into the mapping it is given.
         request.update(made.request | {"creation_content": dict(made.request["creation_content"])})
@@ -229,7 +233,7 @@ class PolicyModule:
 
     async def _check(self, event: EventBase, state: StateMap[EventBase]) -> Answer:
         if event.sender == self._settings.bot and not self._policy_server.leaves_as_is(event):
-            raise _error(refused(POLICY_STAYS))
+            raise client_error(POLICY_STAYS)
         if self._file.policy is None and event.sender == self._settings.bot:
             return True, None
         policy, now = self._policy(), time.time()
@@ -241,11 +245,11 @@ class PolicyModule:
         if beginning := self._beginning(policy, room, attempt, now):
             return _passed(event, beginning)
         if room is None:
-            raise _error(refused(_NOT_MADE))
+            raise client_error(_NOT_MADE)
         if self._let_in.covers(event.room_id, attempt):
             return _passed(event, with_profile(policy, room, attempt, now) if event.type == _MEMBER else Passes())
         if objection := self._terms_owed(policy, room, attempt, now):
-            raise _error(refused(objection))
+            raise client_error(objection)
         verdict = judge(policy, self._settings.unlisted_accounts, room, attempt, now)
         settle(policy, event.room_id, state.values(), room, attempt, verdict, now)
         return await self._carry_out(event, room, attempt, verdict)
@@ -313,10 +317,10 @@ class PolicyModule:
                 # What another server sends is signed by it: taken as it is or not at all.
                 return _passed(event, verdict if self._api.is_mine(event.sender) else Passes())
             case Refused():
-                raise _error(verdict)
+                raise client_error(verdict)
             case Held():
                 await self._hold(event.room_id, room, verdict.whom)
-                raise _error(Refused(verdict.text, verdict.rules))
+                raise client_error(Refused(verdict.text, verdict.rules))
             case Opens():
                 # Whoever comes in before a message that is then not taken would be in a chat that has not begun.
                 if len(encode_canonical_json(event.get_pdu_json())) > _LARGEST_OPENING:
@@ -400,7 +404,7 @@ class PolicyModule:
         with self._closed(f"an invitation by {event.sender}"):
             policy, target = self._policy(), UserId(event.state_key)
             if not self._ignored(policy, target) and not reaches(policy, UserId(event.sender), target, time.time()):
-                raise _error(refused(_OTHER_SERVERS))
+                raise client_error(_OTHER_SERVERS)
             return NOT_SPAM
 
     async def user_may_join_room(self, user: str, room_id: str, is_invited: bool) -> Any:
@@ -408,7 +412,7 @@ class PolicyModule:
         with self._closed(f"an entry of {user} into {room_id}"):
             here = is_invited or self._free(UserId(user)) or await self._store.is_host_joined(room_id, self._server)
             if not here:
-                raise _error(refused(ENTRY))
+                raise client_error(ENTRY)
             return NOT_SPAM
 
     # Drafts
@@ -445,7 +449,7 @@ class PolicyModule:
         """A room that did not come by `on_create_room`: an upgrade."""
         with self._closed(f"a new room by {user}"):
             if not self._free(UserId(user)) and not self._makings.get(UserId(user)):
-                raise _error(refused(_NOT_MADE))
+                raise client_error(_NOT_MADE)
             return NOT_SPAM
 
     async def user_may_create_room_alias(self, user: str, _alias: object) -> Any:
@@ -473,7 +477,7 @@ class PolicyModule:
             if self._free(viewer):
                 await self._profiles_without_us(target, requester)
             elif not await self._know_each_other(viewer, whom):
-                raise _error(refused(_STRANGERS_PROFILE))
+                raise client_error(_STRANGERS_PROFILE)
 
     async def _know_each_other(self, viewer: UserId, whom: UserId) -> bool:
         if viewer == self._settings.bot:
@@ -513,7 +517,7 @@ class PolicyModule:
 
     def _policy(self) -> Policy:
         if (policy := self._file.policy) is None:
-            raise _error(_NO_POLICY)
+            raise client_error(_NO_POLICY)
         return policy
 
     def _searchable(self) -> Policy:
@@ -527,9 +531,13 @@ class PolicyModule:
         """The bot, and accounts of no organisation where these are left alone."""
         return user == self._settings.bot or self._ignored(self._policy(), user)
 
+    def _governs(self, user: UserId) -> bool:
+        """Whom the rules are for; everybody but the bot while there are none."""
+        return user != self._settings.bot and (self._file.policy is None or not self._ignored(self._file.policy, user))
+
     def _only_the_free(self, user: UserId, objection: Objection) -> Any:
         if not self._free(user):
-            raise _error(refused(objection))
+            raise client_error(objection)
         return NOT_SPAM
 
     @contextmanager
@@ -539,14 +547,14 @@ class PolicyModule:
             yield
         except SynapseError as refusal:
             # Kept in memory alone; a client that floods us with the same request is one entry.
-            if rules := getattr(refusal, "_additional_fields", {}).get(RULES):
+            if rules := rules_told(refusal):
                 self._refusals.note(what, rules, refusal.msg, time.time())
             raise
         except CancelledError:
             raise
         except Exception:
             logger.exception("Could not decide on %s, which is therefore refused", what)
-            raise _error(_FAULT) from None
+            raise client_error(_FAULT) from None
 
 
 def _passed(event: EventBase, passes: Passes) -> Answer:
@@ -557,14 +565,10 @@ def _passed(event: EventBase, passes: Passes) -> Answer:
 
 def _or_raise(verdict: Passes | Refused) -> Passes:
     if isinstance(verdict, Refused):
-        raise _error(verdict)
+        raise client_error(verdict)
     return verdict
 
 
 def _refusal_in(verdict: Refused | Held | Opens) -> Refused:
     """What is left to be done here is not done for other servers: their people are in no drafts."""
     return _FAULT if isinstance(verdict, Opens) else Refused(verdict.text, verdict.rules)
-
-
-def _error(refusal: Refused) -> SynapseError:
-    return SynapseError(403, refusal.text, "M_FORBIDDEN", {RULES: list(refusal.rules)})

@@ -28,8 +28,11 @@ ALSO = {
 
 EDGES = {
     "policy.synapse_module": {"synapse", "twisted", "canonicaljson", "logging", "pathlib", "time", "uuid"},
-    "policy.departed": {"synapse", "sys"},
+    "policy.client_error": {"synapse"},
+    "policy.departed": {"synapse", "attr", "sys"},
     "policy.devices": {"synapse"},
+    "policy.own_words": {"synapse"},
+    "policy.said_of_oneself": {"synapse"},
     "policy.module_refusals": {"synapse"},
     "policy.module_settings": {"synapse", "pathlib"},
     "policy.module_status": {"synapse"},

@@ -379,6 +379,50 @@ def test_a_badge_is_known_by_its_name_and_a_picture_by_our_server() -> None:
         assert media_id(url, "hs") is None
 
 
+def without_the_bot(room: Room) -> Room:
+    return replace(room, members={user: member for user, member in room.members.items() if user != BOT})
+
+
+@pytest.mark.parametrize("draft", [True, False])
+@pytest.mark.parametrize(
+    "attempt",
+    [message(HEAD), message(HEAD, "!help"), member(HEAD, PAT, "invite"), member(HEAD, BOT, "invite")],
+    ids=["a message", "a word to the bot", "an invitation", "inviting the bot"],
+)
+def test_a_chat_without_its_powers_is_dead_whoever_marked_it(policy: Policy, draft: bool, attempt: Attempt) -> None:
+    room = chat(HEAD, draft=draft, held=(PAT,), made=False)
+
+    assert rules(policy, room, attempt) == rules(policy, without_the_bot(room), attempt) == ("REV-1",)
+
+
+def test_in_a_chat_that_the_bot_is_not_in_its_creator_can_call_it_and_leave_and_nothing_else(policy: Policy) -> None:
+    room = without_the_bot(chat(HEAD, TOM, held=(PAT,)))
+
+    for attempt in (message(HEAD), message(TOM), member(HEAD, PAT, "invite"), member(TOM, BOT, "invite")):
+        assert rules(policy, room, attempt) == ("REV-1",)
+    assert verdict(policy, room, member(HEAD, BOT, "invite")) == Passes()
+    assert isinstance(verdict(policy, room, member(TOM, TOM, "leave")), Passes)
+
+
+def test_nobody_is_removed_who_is_not_there(policy: Policy) -> None:
+    draft = chat(HEAD, draft=True, held=(PAT,))
+    gone = replace(chat(HEAD, TOM), members=joined(HEAD, BOT) | {TOM: Member("leave", HEAD, {"membership": "leave"})})
+
+    for room, target in ((draft, PAT), (chat(HEAD, TOM), NOBODY), (chat(HEAD, TOM), KAY), (gone, TOM)):
+        assert rules(policy, room, member(HEAD, target, "leave")) == ("PART-7",)
+
+
+def test_the_bot_makes_no_chat_with_a_client_staff_only(policy: Policy) -> None:
+    def marked(room: Room) -> Attempt:
+        assert room.chat is not None
+        return Attempt("org.qwil.chat", BOT, {**room.chat, "staff_only": True}, "")
+
+    staff, client = chat(HEAD, TOM), chat(HEAD, PAT)
+
+    assert verdict(policy, staff, marked(staff)) == Passes()
+    assert rules(policy, client, marked(client)) == ("CHAT-10",)
+
+
 def test_in_a_room_of_an_organisation_that_is_gone_nobody_stands_for_anybody(policy: Policy) -> None:
     assert stands_for(policy, "gone", BEN, NOW) is None
     assert stands_for(policy, "", TOM, NOW) is None
