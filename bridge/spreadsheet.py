@@ -148,7 +148,7 @@ def _plain(rows: Sequence[Sequence[str]]) -> Table | None:
     headings = _headings(rows[0])
     cells = zip(*islice(rows, 1, None), strict=True)
     columns = [list(map(str.strip, column) if any(column) else column) for column in cells]
-    if len(headings) != len(columns) or all("" in column for column in columns):
+    if len(headings) != len(columns) or not any(map(all, columns)):
         return None
     kept = [index for index, heading in enumerate(headings) if heading != REASON]
     return Table([headings[i] for i in kept], [columns[i] for i in kept], range(2, len(rows) + 1))

@@ -284,7 +284,7 @@ class _Reader:
         ids = self._matching(
             "identifier", _IDENTIFIERS, IDENTIFIER, cells, start, "an identifier: use a-z 0-9 - . _ only"
         )
-        if "" in ids:
+        if not all(ids):
             for index, identifier in enumerate(ids, start):
                 if not identifier:
                     self.note(index, "identifier", "this person has no identifier: use a-z 0-9 - . _")
@@ -300,7 +300,7 @@ class _Reader:
 
     def _names(self, firsts: list[str], lasts: list[str], cells: Callable[[str], list[str]], start: int) -> list[str]:
         parts = zip(firsts, lasts, strict=True)
-        if "" in firsts or "" in lasts:
+        if not (all(firsts) and all(lasts)):
             names = [f"{first} {last}" if first and last else first or last for first, last in parts]
         else:
             names = [f"{first} {last}" for first, last in parts]
@@ -311,7 +311,7 @@ class _Reader:
             written = list(map(str.strip, cells("name")))
             self._fit("name", written, start)
             names = [one or other for one, other in zip(written, names, strict=True)]
-        if "" in names:
+        if not all(names):
             for index, name in enumerate(names, start):
                 if not name:
                     heading = "name" if "name" in self.sheet.columns else "first_name"
@@ -336,7 +336,7 @@ class _Reader:
     def _emails(self, cells: list[str], roles: list[Role], statuses: list[Status], start: int) -> list[str]:
         emails = self._matching("email", _EMAILS, EMAIL, cells, start, "an e-mail address")
         self._short(emails, "email", LONGEST_EMAIL, start)
-        if "" in emails and "email" in self.sheet.columns:
+        if not all(emails) and "email" in self.sheet.columns:
             self._miss("email", "an e-mail address", emails, roles, statuses, start, {})
         self._unique_emails(list(map(str.lower, emails)))
         if self.to.staff_domains:
@@ -383,7 +383,7 @@ class _Reader:
                 if cell.strip() and not MOBILE.fullmatch(cell.strip().translate(_MOBILE_FILLERS)):
                     text = f"{quoted(cell)} is not a phone number with + and country code, like +44 7700 900010 (INV-9)"
                     self.note(index, "mobile", text)
-        if "" in cells and "mobile" in self.sheet.columns:
+        if not all(cells) and "mobile" in self.sheet.columns:
             self._miss("mobile", "a mobile number", cells, roles, statuses, start, self.to.mobile)
         return cells
 

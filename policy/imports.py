@@ -118,7 +118,8 @@ class _Importing:
         self.given = self._columns()
         self.ids = self.given["identifier"]
         self.persons = cast(list[PersonId], list(map(self.prefix.__add__, self.ids)))
-        self.old = {index: one for index, one in enumerate(map(policy.people.get, self.persons)) if one is not None}
+        found = list(map(policy.people.get, self.persons))
+        self.old = {index: one for index, one in enumerate(found) if one is not None} if any(found) else {}
         """Those who are there."""
         self.reasons: dict[int, list[Reason]] = defaultdict(list)
         self.merged = self._merged()
@@ -149,6 +150,16 @@ class _Importing:
         """Everybody as their row would have them, good or not; the values of a membership."""
         return list(zip(*self.meant, strict=False))
 
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """Every book in the table."""
+        return _together(set(self.meant.books))
+
+    @cached_property
+    def staff(self) -> list[int]:
+        """The rows of staff."""
+        return [index for index, role in enumerate(self.meant.roles) if role == "staff"]
+
     def new(self, index: int) -> Membership:
         """Somebody as their row would have them."""
         return _membership(self.rows[index])
@@ -167,9 +178,9 @@ class _Importing:
         merged = {"identifier": self.ids}
         for heading in COLUMNS[1:]:
             cells = self.given[heading]
-            merged[heading] = _filled(cells, standing.column(heading)) if "" in cells else cells
+            merged[heading] = cells if all(cells) else _filled(cells, standing.column(heading))
         firsts, lasts = (merged[heading] for heading in NAMES)
-        if "" in firsts and "" in lasts:
+        if not (all(firsts) or all(lasts)):
             names = zip(standing.column("name"), firsts, lasts, strict=True)
             merged["name"] = ["" if first or last else name for name, first, last in names]
         return merged
@@ -228,7 +239,7 @@ class _Importing:
             if number in rows:
                 others = [one for one in self.reasons[rows[number]] if one.column != heading]
                 self.reasons[rows[number]] = [Reason(heading, sentence), *others]
-        if "" not in self.ids and len(set(self.ids)) == len(self.ids):
+        if all(self.ids) and len(set(self.ids)) == len(self.ids):
             return
         seen: dict[str, int] = {}
         for index, identifier in enumerate(self.ids):
@@ -259,7 +270,8 @@ class _Importing:
     def _judge_others(self) -> None:
         """People who are in the policy and not in the table: their identifiers and addresses are taken."""
         owners = _addresses(self.policy, self.home.identifier)
-        if self.enrolled.emails & owners.keys() - {old.email.lower() for old in self.old.values()}:
+        taken = self.enrolled.emails & owners.keys()
+        if taken and not set(map(owners.__getitem__, taken)) <= set(self.persons):
             self._judge_addresses(list(map(str.lower, self.meant.emails)), owners)
         given = self.given["email"]
         for index in [index for index, old in self.old.items() if given[index] not in ("", old.email)]:
@@ -285,8 +297,11 @@ class _Importing:
 
     def _compare(self) -> None:
         """What the rows change, good or not, of people who are there."""
-        for index, old in self.old.items() if not self.skip_existing else ():
-            if old != self.rows[index] and (changes := tuple(self._differences(index, old))):
+        if self.skip_existing or not self.old:
+            return
+        differing = map(ne, self.old.values(), map(self.rows.__getitem__, self.old))
+        for index in compress(self.old, differing):
+            if changes := tuple(self._differences(index, self.old[index])):
                 self.differences[index] = changes
 
     def _differences(self, index: int, old: Membership) -> Iterator[Change]:
@@ -331,8 +346,9 @@ class _Importing:
         if any(one.admin == "system" for one in old):
             return True
         moved = {one.id for one in old if one.role == "staff"}
-        named = _together({*self.meant.books, *(one.books for one in old)})
-        lacking = {book for book in named if _staff_of(self.policy, self.home, book) <= moved}
+        staff = _active_staff(self.policy, self.home)
+        touched = self.named.union(*(one.books for one in old))
+        lacking = {book for book in touched if staff.get(book, _NOBODY) <= moved}
         lacking = lacking - self._books_of_staff(active=True) if lacking else lacking
         return bool(lacking) and any(map(self._has_clients, lacking))
 
@@ -348,8 +364,7 @@ class _Importing:
     def _books_of_staff(self, *, active: bool) -> frozenset[str]:
         """The books into which the good rows bring staff."""
         meant, same = self.meant, self.old.keys() - self.differences.keys()
-        staff = [index for index, role in enumerate(meant.roles) if role == "staff"]
-        good = (index for index in staff if index not in self.reasons and index not in same)
+        good = (index for index in self.staff if index not in self.reasons and index not in same)
         return _together({meant.books[index] for index in good if meant.statuses[index] == "active" or not active})
 
     def _after(self) -> Amended:
@@ -415,7 +430,7 @@ class _Importing:
 
     def _new_books(self) -> tuple[str, ...]:
         """IMP-2: the books that good rows of the staff name and nobody has made yet."""
-        if _together(set(self.meant.books)) <= self.home.books.keys():
+        if self.named <= self.home.books.keys():
             return ()
         return tuple(sorted(self._books_of_staff(active=False) - self.home.books.keys()))
 
@@ -515,14 +530,21 @@ def _addresses(policy: Policy, organisation: str) -> Mapping[str, PersonId]:
     return known[organisation]
 
 
-def _staff_of(policy: Policy, home: Organisation, book: str) -> frozenset[PersonId]:
-    """The active staff in a book; nobody where there is no such book."""
-    known: dict[tuple[str, str], frozenset[PersonId]] = policy.memo.setdefault("active_staff", {})
-    key = (home.identifier, book)
-    if key not in known:
-        people = (policy.people[person] for person in home.books[book].members) if book in home.books else ()
-        known[key] = frozenset(one.id for one in people if one.role == "staff" and one.status == "active")
-    return known[key]
+_NOBODY = frozenset[PersonId]()
+
+
+def _active_staff(policy: Policy, home: Organisation) -> Mapping[str, frozenset[PersonId]]:
+    """The active staff in each book of the organisation."""
+    known: dict[str, dict[str, frozenset[PersonId]]] = policy.memo.setdefault("active_staff", {})
+    if home.identifier not in known:
+        people = policy.people
+        known[home.identifier] = {
+            name: frozenset(
+                one for one in book.members if people[one].role == "staff" and people[one].status == "active"
+            )
+            for name, book in home.books.items()
+        }
+    return known[home.identifier]
 
 
 def _ends(change: Change) -> bool:
