@@ -146,19 +146,30 @@ async def _departure(
         return None
     inside: set[UserId] = set()
     last: StoredEvent | None = None
-    for event in await store.events_of_type(room.id, "m.room.member"):
-        user = UserId(event.state_key or "")
-        if organisation not in {_now_for(policy, room, user, now), *room.took_part.get(user, ())}:
-            continue
-        was_inside = bool(inside)
+    moves = [
+        event
+        for event in await store.events_of_type(room.id, "m.room.member")
+        if organisation in _ever_for(policy, room, UserId(event.state_key or ""), now)
+    ]
+    # What came late stands where its time says: by arrival somebody who left would seem to be inside again.
+    for event in sorted(moves, key=lambda move: (move.origin_server_ts, move.arrival)):
+        user, was_inside = UserId(event.state_key or ""), bool(inside)
         presence = PRESENCES.get(str(event.content.get("membership")), "leave")
         (inside.add if presence in ("join", "invite") else inside.discard)(user)
         if was_inside and not inside:
             last = event
-    if not inside:
-        return last
-    ends = [room.took_part.get(user, {}).get(organisation) or 0.0 for user in inside]
-    return await store.last_event(room.id, received=max(ends))
+    still = inside.intersection(room.inside(bot))
+    if still:
+        # Who stands for another one since a moment ago, so that it is not noted yet, has left it at this moment.
+        ends = [room.took_part.get(user, {}).get(organisation) or now for user in still]
+        return await store.last_event(room.id, received=max(ends)) or moves[0]
+    # Where times contradict the room's state nobody is inside all the same, since the last move at the latest.
+    return max(moves, key=lambda move: move.arrival) if inside else last
+
+
+def _ever_for(policy: Policy, room: Room, user: UserId, now: Moment) -> set[str | None]:
+    """The organisations for which somebody is or was in the chat."""
+    return {_now_for(policy, room, user, now), *room.took_part.get(user, ())}
 
 
 def _now_for(policy: Policy, room: Room, user: UserId, now: Moment) -> str | None:
