@@ -24,7 +24,7 @@ ROWS = {
     "sending": 2,
     "planning": 1,
     "editing": 1,
-    "importing": 4,
+    "importing": 3,
     "record": 1,
     "export": 4,
 }
