@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import aiohttp
@@ -26,6 +27,14 @@ from policy.model import UserId
 
 AWAY = frozenset({429, 502, 503, 504})
 """HTTP statuses after which the same request may succeed later."""
+
+PATIENCE_WITH_FAILURES = 60.0
+"""Seconds for which a failure of the homeserver (HTTP 500) may be its database's, and not the request's."""
+
+FORGOTTEN = (
+    "The homeserver does not know the bridge's as_token any more: registration.yaml and config.yaml have to hold the "
+    "same tokens, and the homeserver has to be restarted after a change."
+)
 
 LONGEST_ANSWER = 120.0
 """Seconds; Synapse answers a join to a large room within that."""
@@ -51,8 +60,11 @@ class Refused(Exception):
 class Homeserver:
     """The client-server API of one homeserver, spoken with the bridge's token. Used as `async with`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
+        self._clock = clock
+        self._entered = False
+        """Whether it has let us in since we started: then it is no mistake of the set-up should it not do so later."""
         self._api: AppServiceAPI | None = None
         self._syncing: HTTPAPI | None = None
 
@@ -152,7 +164,10 @@ class Homeserver:
         query: dict[str, str],
         headers: dict[str, str] | None = None,
     ) -> Any:
+        give_up: float | None = None
+
         async def attempt() -> Any:
+            nonlocal give_up
             body = content if isinstance(content, bytes) or content is None else dict(content)
             try:
                 # mautrix writes into both.
@@ -162,9 +177,17 @@ class Homeserver:
             except MatrixRequestError as error:
                 if error.http_status in AWAY:
                     raise HomeserverUnavailable(f"The homeserver is busy: HTTP {error.http_status}.") from error
-                raise Refused(error.http_status, str(error.errcode or ""), error.message or "") from error
+                refused = Refused(error.http_status, str(error.errcode or ""), error.message or "")
+                if self._entered and api is not self._syncing and refused.errcode == "M_UNKNOWN_TOKEN":
+                    raise HomeserverUnavailable(FORGOTTEN) from error
+                give_up = give_up or self._clock() + PATIENCE_WITH_FAILURES
+                if error.http_status == 500 and self._clock() < give_up:
+                    raise HomeserverUnavailable(f"The homeserver failed: {refused}.") from error
+                raise refused from error
 
-        return await until_available(attempt)
+        answer = await until_available(attempt)
+        self._entered = True
+        return answer
 
 
 def room_path(room: str) -> PathBuilder:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import html
+import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, assert_never
@@ -51,6 +52,9 @@ ARCHIVED = "m.lowpriority"
 FLAGGED = "m.favourite"
 
 PROFILES_AT_ONCE = 6
+
+LONGEST_TEXT = 62_000
+"""Bytes of what the bot says at once, as JSON; an event has at most 65,536 with all that belongs to it."""
 
 OWN_TIME_ONLY = {"m.room.history_visibility": {"history_visibility": "joined"}}
 """Of a space: whoever comes into a book does not read who was in it before them."""
@@ -158,11 +162,12 @@ class Performer:
         if not text:
             return
         transaction = hashlib.sha256(f"{room} {about}".encode()).hexdigest()[:40]
+        text = shortened(text)
         content = {
             "msgtype": "m.notice" if quiet else "m.text",
             "body": text,
             "format": "org.matrix.custom.html",
-            "formatted_body": html.escape(text).replace("\n", "<br>"),
+            "formatted_body": _as_html(text),
         }
         await self._homeserver.ask(Method.PUT, room_path(room).send["m.room.message"][transaction], content)
 
@@ -361,6 +366,18 @@ class Performer:
         if member is not None:
             content |= {"displayname": member.name, "avatar_url": member.avatar}
         self._observer.note(room, "m.room.member", user, content, self._bot)
+
+
+def shortened(text: str) -> str:
+    """As much of a text as one message holds, as text and as HTML ("Size limits" of Matrix)."""
+    kept = text
+    while len(json.dumps([kept, _as_html(kept)], ensure_ascii=False).encode(errors="replace")) > LONGEST_TEXT:
+        kept = kept[: len(kept) * 9 // 10]
+    return text if kept == text else f"{kept}…\n(This was too long for one message.)"
+
+
+def _as_html(text: str) -> str:
+    return html.escape(text).replace("\n", "<br>")
 
 
 def _state(kind: str, content: Mapping[str, Any], key: str = "") -> dict[str, Any]:

@@ -94,7 +94,9 @@ class Receiver:
         self._arrived.set()
 
     async def run(self) -> NoReturn:
-        """Handle what is stored, and then what comes, until cancelled."""
+        """Handle what is stored, and then what comes, until cancelled; what was set aside gets one more chance."""
+        if number := await self._wait_for(self._store.take_up_again):
+            log.warning("%d events that were set aside earlier are tried again.", number)
         while True:
             self._arrived.clear()
             waiting = await self._wait_for(lambda: self._store.waiting(self._clock()))

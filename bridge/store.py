@@ -353,6 +353,20 @@ class Store:
 
         await self._write(move())
 
+    async def take_up_again(self) -> int:
+        """Let everything that was set aside wait to be handled once more; how many events it were."""
+
+        async def move() -> int:
+            async with self._transaction() as database:
+                rows = await database.fetch(
+                    "INSERT INTO waiting (arrival, room_id) SELECT events.arrival, events.room_id FROM set_aside"
+                    " JOIN events ON events.arrival = set_aside.arrival RETURNING arrival"
+                )
+                await database.execute("DELETE FROM set_aside")
+                return len(rows)
+
+        return await self._write(move())
+
     async def set_asides(self) -> list[SetAside]:
         """Every event that was set aside, in the order of arrival."""
         rows = await self._fetch(

@@ -19,10 +19,18 @@ class Rooms:
 
     def __init__(self) -> None:
         self.opened: list[str] = []
+        self.begun: list[str] = []
         self.answer = asyncio.Event()
 
     def direct_with(self, user: UserId) -> str | None:
         return f"!{user}" if user in self.opened else None
+
+    def direct_begun(self, user: UserId) -> str | None:
+        return f"!{user}" if user in self.begun else None
+
+    async def enter_direct(self, _room: str, user: UserId) -> None:
+        self.begun.remove(user)
+        self.opened.append(user)
 
     async def open_direct(self, user: UserId) -> str:
         if user == FAR:
@@ -43,3 +51,12 @@ async def test_somebody_whose_homeserver_does_not_answer_keeps_nobody_else_waiti
 
     assert await asyncio.gather(*far) == [f"!{FAR}", f"!{FAR}"]
     assert rooms.opened == [NEAR, FAR]
+
+
+async def test_a_direct_chat_that_a_stopped_bridge_had_made_is_entered_and_no_second_one_made() -> None:
+    rooms = Rooms()
+    rooms.begun.append(NEAR)
+    direct = Direct(cast(PolicySource, None), cast(Observer, rooms), cast(Performer, rooms))
+
+    assert [await direct.room(NEAR), await direct.room(NEAR)] == [f"!{NEAR}"] * 2
+    assert (rooms.opened, rooms.begun) == ([NEAR], [])

@@ -314,6 +314,20 @@ async def test_an_event_whose_handler_always_fails_is_set_aside_and_its_room_goe
     assert "number 1" not in caplog.text
 
 
+async def test_what_was_set_aside_is_tried_again_by_the_next_bridge(store: Store) -> None:
+    failing = Seen(lambda event: ValueError("not today") if event.event_id == "$1" else None)
+    async with serving(store, failing, try_again_after=()) as (client, receiver), handling(receiver):
+        await put(client, "1", sent(1), sent(2))
+        await failing.until(lambda: failing.done == ["$2"])
+    assert [each.event.event_id for each in await store.set_asides()] == ["$1"]
+
+    seen = Seen()
+    async with serving(store, seen) as (_, receiver), handling(receiver):
+        await seen.until(lambda: seen.done == ["$1"])
+
+    assert await store.set_asides() == []
+
+
 async def test_a_room_waits_for_its_failed_event_while_the_others_go_on(store: Store) -> None:
     now = 1000.0
     failing = True
