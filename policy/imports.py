@@ -28,10 +28,12 @@ from policy.import_verdicts import MOST_CLIENTS, MOST_ROWS, Import, Outcome, Rea
 from policy.mistake import Notebook, Place, instead, quoted
 from policy.model import Membership, Organisation, PersonId, Policy, UserId
 from policy.sheet import COLUMNS, Sheet
+from policy.yaml_nodes import as_day
 
 _FIELDS = tuple(column for column in COLUMNS if column not in ("identifier", "contact_books"))
 _BOOKS = "contact_books"
 _UNFIT = re.compile(r"[^a-z0-9_-]+")
+_OTHER_DAY = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{4})")
 _EXCEL_DAYS = date(1899, 12, 30)
 """Day 0 of a spreadsheet's calendar."""
 
@@ -584,6 +586,8 @@ def _reason(column: str, text: str) -> Reason:
     cell = _quoted_cell(said)
     if column == "until" and cell.isdecimal() and 20_000 <= int(cell) <= 80_000:
         suggestion = f"the spreadsheet made a number of it: write {_EXCEL_DAYS + timedelta(days=int(cell))} as text"
+    if column == "until" and (days := _days_meant(cell)):
+        suggestion = f"write {' or '.join(days)}"
     if column == "identifier" and (slug := _UNFIT.sub(".", cell.lower()).strip(".")) not in ("", cell):
         suggestion = f"write {slug}"
     if column == _BOOKS and "," in cell:
@@ -591,6 +595,16 @@ def _reason(column: str, text: str) -> Reason:
     if column == "mobile" and cell.isdecimal() and len(cell) >= 6:
         suggestion = "write + and the country code, in a column formatted as text"
     return Reason(column, said, suggestion)
+
+
+def _days_meant(cell: str) -> list[str]:
+    """What a day written as 31/07/2027 or 7.4.2027 may mean: the day stands first or the month."""
+    found = _OTHER_DAY.fullmatch(cell)
+    if found is None:
+        return []
+    one, two, year = map(int, found.groups())
+    days = (as_day(f"{year}-{month:02}-{day:02}") for day, month in dict.fromkeys(((one, two), (two, one))))
+    return [day.isoformat() for day in days if day is not None]
 
 
 def _quoted_cell(text: str) -> str:

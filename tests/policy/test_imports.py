@@ -146,6 +146,21 @@ def test_every_wrong_cell_is_named_with_its_column_and_what_may_have_been_meant(
     assert plan.changes == ()
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("31/07/2027", "write 2027-07-31"),
+        ("7.4.2027", "write 2027-04-07 or 2027-07-04"),
+        ("5/5/2027", "write 2027-05-05"),
+        ("31/31/2027", ""),
+    ],
+)
+def test_a_day_as_people_write_it_is_answered_with_how_to_write_it(written: str, meant: str) -> None:
+    plan = planned("identifier,until", f"t.ok,{written}")
+
+    assert [(reason.column, reason.suggestion) for reason in plan.refused[0].reasons] == [("until", meant)]
+
+
 def test_a_client_row_does_not_make_a_book() -> None:
     plan = planned(HEADINGS, "n.new,Nia,New,client,n@x.example,yaer-1")
 
