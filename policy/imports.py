@@ -9,11 +9,10 @@ is looked at by itself.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, timedelta
+from datetime import UTC
 from functools import cached_property, partial
 from itertools import chain, compress, count
 from operator import ne
@@ -24,18 +23,14 @@ from policy.amend import Amended, forbidden
 from policy.change import AddPerson, AddToBook, Change, CreateBook, RemoveFromBook, SetField
 from policy.csv_people import NAMES
 from policy.enrol import IDENTIFIER, Columns, Enrolled, Enrolment, changed_role, check
+from policy.import_reasons import in_words, mistakes_of_headings, no_staff, reason_of
 from policy.import_verdicts import MOST_CLIENTS, MOST_ROWS, Import, Outcome, Reason, Table, Verdict
-from policy.mistake import Notebook, Place, instead, quoted
+from policy.mistake import Notebook, Place, quoted
 from policy.model import Membership, Organisation, PersonId, Policy, UserId
 from policy.sheet import COLUMNS, Sheet
-from policy.yaml_nodes import as_day
 
 _FIELDS = tuple(column for column in COLUMNS if column not in ("identifier", "contact_books"))
 _BOOKS = "contact_books"
-_UNFIT = re.compile(r"[^a-z0-9_-]+")
-_OTHER_DAY = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{4})")
-_EXCEL_DAYS = date(1899, 12, 30)
-"""Day 0 of a spreadsheet's calendar."""
 
 
 def plan_import(
@@ -47,34 +42,12 @@ def plan_import(
     as they are (IMP-4).
     """
     home = policy.organisations[organisation]
-    mistakes = _mistakes_of_headings(table.headings) or _too_many(policy, home, table)
+    mistakes = mistakes_of_headings(table.headings) or _too_many(policy, home, table)
     if not mistakes and not table.numbers:
         mistakes = ["There is nobody in the file: write people into the rows below the headings."]
     if mistakes:
         return Import(organisation, table, tuple(mistakes))
     return _Importing(policy, home, table, by, skip_existing).done()
-
-
-def _mistakes_of_headings(headings: Sequence[str]) -> list[str]:
-    if not any(heading in COLUMNS for heading in headings):
-        return [
-            "The first row has to hold the headings, as in the template, with a comma or semicolon between them where "
-            f"it is CSV: {', '.join(COLUMNS)}."
-        ]
-    found = [
-        f"Column {number} has the heading {quoted(heading)}, which means nothing here{instead(heading, COLUMNS)}"
-        for number, heading in enumerate(headings, 1)
-        if heading not in COLUMNS
-    ]
-    found += [
-        f"The heading {quoted(heading)} stands twice, in columns {headings.index(heading) + 1} and {number}: "
-        f"delete one of the two columns."
-        for number, heading in enumerate(headings, 1)
-        if heading in headings[: number - 1]
-    ]
-    if "identifier" not in headings:
-        found.append("There is no column identifier: take the headings from the template.")
-    return found
 
 
 def _too_many(policy: Policy, home: Organisation, table: Table) -> list[str]:
@@ -206,7 +179,7 @@ class _Importing:
         rows = self._numbered() if len(notes) else {}
         for place, text in notes.sorted():
             column = _COLUMN_NAMES.get(place.column, "")
-            self._refuse(rows[place.line], _reason("first_name" if column == "name" else column, text))
+            self._refuse(rows[place.line], reason_of("first_name" if column == "name" else column, text))
         return meant
 
     def _numbered(self) -> dict[int, int]:
@@ -406,7 +379,7 @@ class _Importing:
             new = self.new(index)
             if new.role == "client" and new.status != "left":
                 for book in sorted((bare - took_out) & new.books):
-                    yield index, _no_staff(after, org, book)
+                    yield index, no_staff(after, org, book)
 
     # What is done
 
@@ -463,7 +436,7 @@ class _Importing:
             return Verdict(row, identifier, outcome, "the identifier is in use already")
         if outcome == "refused":
             return Verdict(row, identifier, outcome, reasons=tuple(self.reasons[index]))
-        return Verdict(row, identifier, outcome, _in_words(self.old.get(index), self._changes(index)))
+        return Verdict(row, identifier, outcome, in_words(self.old.get(index), self._changes(index)))
 
 
 class _Standing:
@@ -555,59 +528,3 @@ def _ends(change: Change) -> bool:
 
 def _field(change: Change) -> str:
     return change.field if isinstance(change, SetField) else ""
-
-
-def _in_words(old: Membership | None, changes: Sequence[Change]) -> str:
-    words = []
-    for change in changes:
-        if isinstance(change, AddPerson):
-            return f"in {', '.join(change.books)}" if change.books else ""
-        if isinstance(change, SetField):
-            was = str(getattr(old, change.field) or "")
-            words.append(f"{change.field} {quoted(was)} becomes {quoted(change.value)}")
-        elif isinstance(change, AddToBook):
-            words.append(f"into {change.book}")
-        elif isinstance(change, RemoveFromBook):
-            words.append(f"out of {change.book}")
-    return ", ".join(words)
-
-
-def _no_staff(after: Amended, organisation: str, book: str) -> Reason:
-    invited = [one.name for one in after.members(organisation, book) if one.role == "staff" and one.status == "invited"]
-    text = f"the contact book {book} has no active staff (BOOK-4)"
-    if invited:
-        return Reason(_BOOKS, text, f"import the row again when {' or '.join(sorted(invited)[:3])} has accepted")
-    return Reason(_BOOKS, text, "put one of the staff into it first")
-
-
-def _reason(column: str, text: str) -> Reason:
-    """A mistake with what it suggests apart from it, and what a spreadsheet does to numbers."""
-    said, _, suggestion = text.partition(" — ")
-    cell = _quoted_cell(said)
-    if column == "until" and cell.isdecimal() and 20_000 <= int(cell) <= 80_000:
-        suggestion = f"the spreadsheet made a number of it: write {_EXCEL_DAYS + timedelta(days=int(cell))} as text"
-    if column == "until" and (days := _days_meant(cell)):
-        suggestion = f"write {' or '.join(days)}"
-    if column == "identifier" and (slug := _UNFIT.sub(".", cell.lower()).strip(".")) not in ("", cell):
-        suggestion = f"write {slug}"
-    if column == _BOOKS and "," in cell:
-        suggestion = "put a semicolon between two books"
-    if column == "mobile" and cell.isdecimal() and len(cell) >= 6:
-        suggestion = "write + and the country code, in a column formatted as text"
-    return Reason(column, said, suggestion)
-
-
-def _days_meant(cell: str) -> list[str]:
-    """What a day written as 31/07/2027 or 7.4.2027 may mean: the day stands first or the month."""
-    found = _OTHER_DAY.fullmatch(cell)
-    if found is None:
-        return []
-    one, two, year = map(int, found.groups())
-    days = (as_day(f"{year}-{month:02}-{day:02}") for day, month in dict.fromkeys(((one, two), (two, one))))
-    return [day.isoformat() for day in days if day is not None]
-
-
-def _quoted_cell(text: str) -> str:
-    """The last quotation of a sentence."""
-    parts = text.split('"')
-    return parts[-2] if len(parts) > 2 else ""

@@ -1,0 +1,102 @@
+"""What is said of the rows of an import: what is wrong, where, what may have been meant, and what changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from policy.amend import Amended
+from policy.change import AddPerson, AddToBook, Change, RemoveFromBook, SetField
+from policy.import_verdicts import Reason
+from policy.mistake import instead, quoted
+from policy.model import Membership
+from policy.sheet import COLUMNS
+from policy.yaml_nodes import as_day
+
+_BOOKS = "contact_books"
+_UNFIT = re.compile(r"[^a-z0-9_-]+")
+_OTHER_DAY = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{4})")
+_EXCEL_DAYS = date(1899, 12, 30)
+"""Day 0 of a spreadsheet's calendar."""
+
+
+def mistakes_of_headings(headings: Sequence[str]) -> list[str]:
+    """What makes the table as a whole none of people."""
+    if not any(heading in COLUMNS for heading in headings):
+        return [
+            "The first row has to hold the headings, as in the template, with a comma or semicolon between them where "
+            f"it is CSV: {', '.join(COLUMNS)}."
+        ]
+    found = [
+        f"Column {number} has the heading {quoted(heading)}, which means nothing here{instead(heading, COLUMNS)}"
+        for number, heading in enumerate(headings, 1)
+        if heading not in COLUMNS
+    ]
+    found += [
+        f"The heading {quoted(heading)} stands twice, in columns {headings.index(heading) + 1} and {number}: "
+        f"delete one of the two columns."
+        for number, heading in enumerate(headings, 1)
+        if heading in headings[: number - 1]
+    ]
+    if "identifier" not in headings:
+        found.append("There is no column identifier: take the headings from the template.")
+    return found
+
+
+def in_words(old: Membership | None, changes: Sequence[Change]) -> str:
+    """What a row changes of somebody, or where it puts somebody new."""
+    words = []
+    for change in changes:
+        if isinstance(change, AddPerson):
+            return f"in {', '.join(change.books)}" if change.books else ""
+        if isinstance(change, SetField):
+            was = str(getattr(old, change.field) or "")
+            words.append(f"{change.field} {quoted(was)} becomes {quoted(change.value)}")
+        elif isinstance(change, AddToBook):
+            words.append(f"into {change.book}")
+        elif isinstance(change, RemoveFromBook):
+            words.append(f"out of {change.book}")
+    return ", ".join(words)
+
+
+def no_staff(after: Amended, organisation: str, book: str) -> Reason:
+    """BOOK-4: a book that nobody active of the staff is in, and whom it waits for."""
+    invited = [one.name for one in after.members(organisation, book) if one.role == "staff" and one.status == "invited"]
+    text = f"the contact book {book} has no active staff (BOOK-4)"
+    if invited:
+        return Reason(_BOOKS, text, f"import the row again when {' or '.join(sorted(invited)[:3])} has accepted")
+    return Reason(_BOOKS, text, "put one of the staff into it first")
+
+
+def reason_of(column: str, text: str) -> Reason:
+    """A mistake with what it suggests apart from it, and what a spreadsheet does to numbers."""
+    said, _, suggestion = text.partition(" — ")
+    cell = _quoted_cell(said)
+    if column == "until" and cell.isdecimal() and 20_000 <= int(cell) <= 80_000:
+        suggestion = f"the spreadsheet made a number of it: write {_EXCEL_DAYS + timedelta(days=int(cell))} as text"
+    if column == "until" and (days := _days_meant(cell)):
+        suggestion = f"write {' or '.join(days)}"
+    if column == "identifier" and (slug := _UNFIT.sub(".", cell.lower()).strip(".")) not in ("", cell):
+        suggestion = f"write {slug}"
+    if column == _BOOKS and "," in cell:
+        suggestion = "put a semicolon between two books"
+    if column == "mobile" and cell.isdecimal() and len(cell) >= 6:
+        suggestion = "write + and the country code, in a column formatted as text"
+    return Reason(column, said, suggestion)
+
+
+def _days_meant(cell: str) -> list[str]:
+    """What a day written as 31/07/2027 or 7.4.2027 may mean: the day stands first or the month."""
+    found = _OTHER_DAY.fullmatch(cell)
+    if found is None:
+        return []
+    one, two, year = map(int, found.groups())
+    days = (as_day(f"{year}-{month:02}-{day:02}") for day, month in dict.fromkeys(((one, two), (two, one))))
+    return [day.isoformat() for day in days if day is not None]
+
+
+def _quoted_cell(text: str) -> str:
+    """The last quotation of a sentence."""
+    parts = text.split('"')
+    return parts[-2] if len(parts) > 2 else ""
