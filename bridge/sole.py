@@ -21,7 +21,7 @@ import asyncpg  # type: ignore[import-untyped]
 from yarl import URL
 
 from bridge.retry import until_available
-from bridge.store import told_plainly, try_to_open
+from bridge.store import StoreUnavailable, told_plainly, try_to_open
 from policy.model import Moment
 
 LOCK = (0x7177696C, "hashtext(current_schema())")
@@ -100,10 +100,14 @@ class _SessionLock(Sole):
         self._connection: Any = None
 
     async def take(self) -> None:
+        await self.let_go()
         async with told_plainly():
             self._connection = await asyncpg.connect(self._url, server_settings=self._settings)
             if not await self._connection.fetchval(f"SELECT pg_try_advisory_lock({LOCK[0]}, {LOCK[1]})"):
-                raise HeldError(await self._holder())
+                holder, own = await self._holder()
+                if own:
+                    raise StoreUnavailable("PostgreSQL has yet to notice that our former connection is gone.")
+                raise HeldError(holder)
 
     async def keep(self) -> NoReturn:
         while True:
@@ -111,7 +115,6 @@ class _SessionLock(Sole):
             self._connection.add_termination_listener(lambda _connection, lost=lost: lost.set())
             await self._until_lost(lost)
             log.warning("The connection that keeps other bridges out was lost.")
-            await self.let_go()
             await until_available(self.take)
 
     async def _until_lost(self, lost: asyncio.Event) -> None:
@@ -128,7 +131,8 @@ class _SessionLock(Sole):
         if self._connection is not None:
             self._connection.terminate()
 
-    async def _holder(self) -> str:
+    async def _holder(self) -> tuple[str, bool]:
+        """Who it is, and whether that is ourselves, on a connection that was lost on its way to PostgreSQL."""
         row = await self._connection.fetchrow(
             "SELECT application_name, client_addr, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)"  # noqa: S608 - our own key
             " WHERE locktype = 'advisory' AND granted AND objsubid = 2"
@@ -136,6 +140,7 @@ class _SessionLock(Sole):
             " AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         if row is None:
-            return "another process"
+            return "another process", False
         name, address, since = row
-        return f"{name or 'a process'}{f' ({address})' if address else ''}, since {since:%Y-%m-%d %H:%M UTC}"
+        told = f"{name or 'a process'}{f' ({address})' if address else ''}, since {since:%Y-%m-%d %H:%M UTC}"
+        return told, name == self._settings["application_name"]

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,7 +109,7 @@ async def test_a_lock_that_is_lost_with_the_connection_is_taken_again(postgres: 
         first = await _end_the_connection(postgres)
         await eventually(lambda: _holder(postgres), lambda pid: pid not in (None, first))
         with pytest.raises(HeldError):
-            async with sole_user(postgres, "qwil run"):
+            async with sole_user(postgres, "qwil apply"):
                 pass
         keeping.cancel()
 
@@ -118,9 +118,20 @@ async def test_a_bridge_whose_lock_another_got_meanwhile_ends(postgres: str) -> 
     async with sole_user(postgres, "qwil run") as held:
         await _end_the_connection(postgres)
         await eventually(lambda: _holder(postgres), lambda pid: pid is None)
-        async with sole_user(postgres, "qwil run"):
+        async with sole_user(postgres, "qwil apply"):
             with pytest.raises(HeldError):
                 await held.keep()
+
+
+async def test_a_connection_of_our_own_that_postgresql_has_not_missed_yet_is_waited_for(postgres: str) -> None:
+    async with AsyncExitStack() as former:
+        await former.enter_async_context(sole_user(postgres, "qwil run"))
+        taking = asyncio.create_task(_free(postgres))
+        done, _ = await asyncio.wait([taking], timeout=1)
+        assert not done
+        await former.aclose()
+
+        assert await taking
 
 
 async def test_a_database_without_its_folder_is_refused_with_a_sentence(tmp_path: Path) -> None:
