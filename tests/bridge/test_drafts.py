@@ -111,8 +111,8 @@ async def test_the_creators_first_message_brings_in_who_was_named(draft: Draft) 
         ("redact", "$3"),
         ("org.qwil.chat", {"organisation": "hillside", "kind": "staff", "draft": False, "staff_only": False}),
         ("bring in", (PAT, ANN)),
-        ("org.qwil.draft", {}),
         ("say", "“” has begun."),
+        ("org.qwil.draft", {}),
     ]
 
 
