@@ -368,10 +368,10 @@ class _Reader:
     def _staff_domains(self, emails: list[str], roles: list[Role], statuses: list[Status], start: int) -> None:
         """INV-13: staff have addresses of the organisation's own domains."""
         endings = tuple(f"@{domain}" for domain in self.to.staff_domains)
-        for index, (email, role, status) in enumerate(zip(emails, roles, statuses, strict=True), start):
-            if role == "staff" and email and status != "left" and not email.lower().endswith(endings):
-                if self.sheet.columns["role"][index].strip() != "staff":
-                    continue  # what the role should have been is to be said first
+        # Where no role can be read, that is to be said first.
+        written = self.sheet.cells("role", start, start + len(emails))
+        for index, (email, role, status, word) in enumerate(zip(emails, roles, statuses, written, strict=True), start):
+            if role == "staff" == word.strip() and email and status != "left" and not email.lower().endswith(endings):
                 allowed = " or ".join(self.to.staff_domains)
                 self.note(index, "email", f"{quoted(email)} is not an address of {allowed}, as staff need one (INV-13)")
 
