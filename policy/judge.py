@@ -22,7 +22,7 @@ from policy.rooms import CHAT, shown_name, stands_for, stood_for
 from policy.rules.company import current_kind
 from policy.rules.person import actor_objections
 from policy.template import BOT_POWER, STAFF_POWER, kept_powers, power_levels, room_name
-from policy.words import is_command
+from policy.words import is_command, not_known, unknown_word
 
 UnlistedAccounts = Literal["refuse", "ignore"]
 
@@ -110,6 +110,7 @@ _NAMES_ARE_GIVEN = Objection("USR-5", "Names are given by your organisation; ask
 _BADGES_ARE_GIVEN = Objection("EXT-8", "Pictures show who is staff, client or external, and are set by the system.")
 _KIND_STAYS = Objection("EXT-12", "The kind of a chat never goes back, nor does it become a draft again.")
 _STAFF_ONLY = Objection("CHAT-10", "A chat with a client cannot be made staff-only.")
+_COMMANDS_STAY = Objection("CHAT-1", "What you wrote to the system cannot be changed any more: write it once more.")
 _TEMPLATE = Objection("PART-7", "The powers in a room are those its template gives, whoever sets them.")
 
 
@@ -441,6 +442,8 @@ def _said(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:
     who = stood_for(policy, chat.organisation, attempt.sender, now) if chat else None
     if chat is None or who is None:
         return refused(_NO_CHAT)
+    if chat.draft and who.id == chat.author and (objection := _mistyped(attempt)):
+        return refused(objection)
     if chat.draft and who.id == chat.author and _opens(attempt):
         return _opening(policy, room, chat, who, now)
     if chat.draft and who.id == chat.author:
@@ -452,6 +455,17 @@ def _said(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:
 def _opens(attempt: Attempt) -> bool:
     """Words to the bot are not a draft's first message, nor is what changes an earlier one."""
     return attempt.type not in (REDACTION, REACTION) and not is_command(attempt.content)
+
+
+def _mistyped(attempt: Attempt) -> Objection | None:
+    """What opens a draft is read by everybody it names, so that nobody shall open one by a slip of the finger."""
+    if attempt.type in (REDACTION, REACTION):
+        return None
+    changed = attempt.content.get("m.new_content")
+    if isinstance(changed, Mapping) and (is_command(changed) or unknown_word(changed)):
+        return _COMMANDS_STAY
+    word = unknown_word(attempt.content)
+    return Objection("CHAT-1", not_known(word)) if word is not None else None
 
 
 def _opening(policy: Policy, room: Room, chat: Chat, who: Membership, now: Moment) -> Verdict:

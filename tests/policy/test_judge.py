@@ -114,9 +114,34 @@ def test_words_to_the_bot_open_nothing(policy: Policy, body: str) -> None:
     assert verdict(policy, chat(HEAD, draft=True, held=(TOM,)), message(HEAD, body)) == Passes()
 
 
-@pytest.mark.parametrize("body", ["! rename", "!!", "!hello there", "rename", "!renamed"])
+@pytest.mark.parametrize("body", ["! rename", "!!", "! hello there", "rename", "!1", "well !dicsard"])
 def test_what_only_looks_like_words_to_the_bot_is_a_message(policy: Policy, body: str) -> None:
     assert verdict(policy, chat(HEAD, draft=True, held=(TOM,)), message(HEAD, body)) == Opens((TOM,))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("!dicsard", "I do not know “!dicsard” — did you mean “!discard”?"),
+        (" !Discard.", "I do not know “!Discard.” — did you mean “!discard”?"),
+        ("!xyzzy now", "I do not know “!xyzzy”."),
+        ("!hello there", "If it is meant as a message, write a space behind the “!”."),
+    ],
+)
+def test_a_mistyped_word_to_the_bot_publishes_no_draft(policy: Policy, body: str, said: str) -> None:
+    refused = verdict(policy, chat(HEAD, draft=True, held=(TOM,)), message(HEAD, body))
+
+    assert isinstance(refused, Refused)
+    assert refused.rules == ("CHAT-1",)
+    assert said in refused.text
+    assert verdict(policy, chat(HEAD, TOM), message(HEAD, body)) == Passes()
+
+
+@pytest.mark.parametrize("body", ["!rename Autumn", "!dicsard"])
+def test_a_command_that_is_changed_afterwards_opens_nothing(policy: Policy, body: str) -> None:
+    changed = Attempt("m.room.message", HEAD, {"body": f"* {body}", "m.new_content": {"body": body}})
+
+    assert rules(policy, chat(HEAD, draft=True, held=(TOM,)), changed) == ("CHAT-1",)
 
 
 def test_a_chat_somebody_came_into_has_begun_whatever_its_mark_says(policy: Policy) -> None:
