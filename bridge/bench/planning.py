@@ -15,6 +15,7 @@ from policy.model import Policy, UserId
 from policy.observation import Look, Member, Observation, Room, Settings
 from policy.plan import Plan, plan
 from policy.reach import status
+from policy.reconcile import profile_actions
 from policy.rooms import shown_badge, shown_name, stands_for
 from policy.template import power_levels
 
@@ -94,9 +95,6 @@ def as_it_should_be(policy: Policy, chats: int) -> Observation:
             avatar="mxc://school.example/staff",
         )
         rooms[room.id] = room
-    profiles = {
-        user: Look(member.name, shown_badge(member, None))
-        for user, memberships in policy.accounts.items()
-        for member in memberships[:1]
-    }
+    nothing_yet = Observation(BOT, "school.example")
+    profiles = {due.user: due.look for due in profile_actions(policy, nothing_yet, NOW)}
     return Observation(BOT, "school.example", rooms, profiles, avatars, {"staff": "mxc://school.example/staff"})

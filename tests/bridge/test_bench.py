@@ -172,3 +172,9 @@ def test_an_unknown_benchmark_is_a_usage_error(capsys: pytest.CaptureFixture[str
 
     assert ended.value.code == 2
     assert ", ".join(BENCHMARKS) in capsys.readouterr().err
+
+
+def test_the_plan_that_is_measured_is_one_of_a_homeserver_on_which_nothing_differs() -> None:
+    (row,) = rows(["planning"], lambda _: None, TINY)
+
+    assert row.detail.endswith("; 0 due")
