@@ -188,12 +188,3 @@ def profile_actions(policy: Policy, seen: Observation, now: Moment) -> Iterator[
             look = Look(here[0].name, shown_badge(here[0], None), available)
             if seen.profiles.get(user) != look and seen.local(user):
                 yield SetProfile(user, look)
-
-
-def next_change(policy: Policy, now: Moment) -> Moment | None:
-    """When time alone changes something next: a membership ends, a cover begins or ends."""
-    ends = (member.ends for member in policy.people.values())
-    covers = (cover for covers in policy.stand_ins.values() for cover in covers)
-    days = (moment for cover in covers for moment in (cover.starts, cover.ends))
-    later = [moment for moment in (*ends, *days) if now < moment < float("inf")]
-    return min(later, default=None)

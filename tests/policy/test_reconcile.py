@@ -31,7 +31,7 @@ from policy.action import (
 from policy.model import Policy, UserId
 from policy.observation import Look, Member, Observation, Room, Settings
 from policy.parse import parse
-from policy.reconcile import next_change, reconcile
+from policy.reconcile import reconcile
 
 BOT = UserId("@qwil:school.test")
 NOW = 1_800_000_000.0
@@ -308,20 +308,3 @@ def test_a_draft_is_left_to_its_creator() -> None:
     kinds = {type(action) for action in due(policy_of(SCHOOLS), seen(draft)) if getattr(action, "room", "") == room.id}
 
     assert kinds == {SetPower}
-
-
-def test_the_next_change_is_the_end_of_a_membership_or_a_day_of_a_cover() -> None:
-    text = SCHOOLS.replace("kim: {", "kim: {until: 2027-02-01, ").replace(
-        "    books:\n      year-1",
-        "    covers: [{absent: kim, stand_in: head, from: 2027-01-20, until: 2027-01-22}]\n    books:\n      year-1",
-    )
-    policy = policy_of(text)
-
-    moments = []
-    moment = next_change(policy, NOW)
-    while moment is not None:
-        moments.append(moment)
-        moment = next_change(policy, moment)
-
-    day = 86_400
-    assert moments == [1_800_403_200.0, 1_800_403_200.0 + 3 * day, 1_800_403_200.0 + 13 * day]
