@@ -100,10 +100,13 @@ class Acceptance:
         return self._proofs.awaited(member.id, self._clock())
 
     async def decline(self, token: str) -> Guest | None:
-        """Turn the invitation down, if it is open."""
+        """Turn the invitation down, if it is open, also where it was accepted and waits for the first login.
+
+        A phone number that was given for the membership is forgotten with it.
+        """
         async with self._turn(token) as guest:
             if guest is not None and guest.standing == "open" and guest.member is not None:
-                await self._ledger.put(guest.invitation.closed("declined"))
+                await self._ledger.put(replace(guest.invitation.closed("declined"), waits=False, mobile=""))
                 await self._on_record(guest.member, "invitation declined", {})
                 text = f"{guest.member.name} ({guest.member.id}) has declined the invitation. “resend” offers it again."
                 about = f"declined {guest.member.id} {guest.invitation.since}"
