@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from zoneinfo import ZoneInfo
 
 from bridge.commands import Answer, Asked, Commands, Word
-from bridge.office import Act, Desk, Office, command, only, readable
+from bridge.office import Act, Desk, Office, command, not_administered, only, readable
 from policy.administered import books_named, members_named
 from policy.change import AddCover, AddToBook, CreateBook, RemoveFromBook, SetField
 from policy.enrol import ADMINS, IDENTIFIER, LEVELS, day_after
@@ -86,7 +86,7 @@ class Administration:
         if not words:
             raise Answer(f"Write which book: “{BOOK_WORDS[word]}”.")
         if word == "create":
-            return await self._office.do(desk, self._new_book(desk, words), "books")
+            return await self._office.do(desk, await self._new_book(desk, words), "books")
         organisation, book = _book(desk, words[0])
         if word == "show":
             return _cut(_shown_book(desk.policy, desk.policy.organisations[organisation].books[book]))
@@ -96,12 +96,12 @@ class Administration:
         act = Act(f"book {word} {book}", [change(member.id, book) for member in people], says)
         return await self._office.do(desk, act, "books")
 
-    def _new_book(self, desk: Desk, words: Sequence[str]) -> Act:
+    async def _new_book(self, desk: Desk, words: Sequence[str]) -> Act:
         organisation, slash, book = words[0].rpartition("/")
         if not slash:
             organisation = only(desk, f"“book create ORGANISATION/{book} NAME”")
         if organisation not in desk.organisations:
-            raise Answer(f"You do not administer {quoted(organisation)} (ROLE-1).")
+            await self._office.refuse(desk.asked, (not_administered(organisation),))
         if not IDENTIFIER.fullmatch(book):
             raise Answer(f"{quoted(book)} cannot be the identifier of a book: use a-z 0-9 - . _ only (BOOK-14).")
         name = " ".join(words[1:]) or book

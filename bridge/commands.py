@@ -20,7 +20,8 @@ from bridge.perform import ARCHIVED, FLAGGED, Performer
 from bridge.policy_file import PolicySource
 from bridge.store import Store, StoredEvent
 from policy.decide import decide
-from policy.decision import Decision
+from policy.decision import Decision, Objection
+from policy.mistake import nearest
 from policy.model import Membership, Moment, Policy, UserId
 from policy.naming import people_named, tokens
 from policy.observation import Room, RoomName
@@ -81,7 +82,7 @@ class Declined(Answer):
 
     def __init__(self, decision: Decision) -> None:
         super().__init__(decision.text)
-        self.rules = decision.rules
+        self.decision = decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,20 @@ class Word:
     staff: bool = False
     admins: bool = False
 
+    denied: Objection | None = None
+    """What those are told for whom it is not; without it the policy is asked."""
+
     def known_to(self, asked: Asked) -> bool:
-        """May whoever asks use it? Others are told that it is unknown."""
+        """Is it a word of whoever asks? Others do not find it in `help`."""
         return (asked.is_staff or not self.staff) and (asked.is_admin or not self.admins)
+
+    def objection_to(self, asked: Asked) -> Objection | None:
+        """Why it is not for whoever asks, where that needs no look at the policy."""
+        if self.known_to(asked):
+            return None
+        name = self.usage.partition(" ")[0]
+        for_admins = f"“{name}” is for administrators of your organisation. “help” shows what you can write."
+        return self.denied or (Objection("ROLE-1", for_admins) if self.admins else None)
 
 
 class Commands:
@@ -160,8 +172,9 @@ class Commands:
     async def _explain_inaction(self, event: StoredEvent, memberships: Sequence[Membership], now: Moment) -> None:
         """Somebody suspended learns why nothing happens; whoever is in no organisation is not answered."""
         for member in memberships[:1]:
-            text = decide(self._source.policy, Search(member.id, "me"), now).text
-            await self._reply(event, text)
+            decision = decide(self._source.policy, Search(member.id, "me"), now)
+            await self._write_down(event, str(event.content.get("body"))[:500], decision)
+            await self._reply(event, decision.text)
 
     def _said(self, event: StoredEvent) -> tuple[str, str, Room | None] | None:
         """The word, the rest, and the chat it is about."""
@@ -180,34 +193,45 @@ class Commands:
 
     async def _answer(self, name: str, asked: Asked) -> str:
         word = self._words.get(name)
-        if word is None or not (word.known_to(asked) or name == "find"):
-            return f"I do not know “{name[:40]}”. Write “help” to see what I know."
-        if word.in_chat and asked.room is None:
-            return f"Write “!{word.usage}” in the chat it is about."
+        if word is None:
+            return self._unknown(name, asked)
         try:
+            if objection := word.objection_to(asked):
+                raise Declined(Decision(False, (objection,)))
+            if word.in_chat and asked.room is None:
+                return f"Write “!{word.usage}” in the chat it is about."
             return await word.run(self, asked)
         except Declined as declined:
-            await self._write_down(name, asked, declined)
+            await self._write_down(asked.event, f"{name} {asked.rest}".strip(), declined.decision)
             return str(declined)
         except Answer as answer:
             return str(answer)
         except Refused as refusal:
             return str(refusal)
 
-    async def _write_down(self, name: str, asked: Asked, declined: Declined) -> None:
+    def _unknown(self, name: str, asked: Asked) -> str:
+        meant = nearest(name, [known for known, word in self._words.items() if word.known_to(asked)])
+        near = f" — did you mean “{meant}”?" if meant else "."
+        return f"I do not know “{name[:40]}”{near} Write “help” to see what I know."
+
+    async def _write_down(self, event: StoredEvent, command: str, decision: Decision) -> None:
         """What the bridge refused itself; what the homeserver refused is noted there."""
         details = {
-            "command": f"{name} {asked.rest}".strip(),
-            "because": list(declined.rules),
-            "text": str(declined),
-            "event": asked.event.event_id,
-            "room": asked.event.room_id,
+            "command": command,
+            "because": list(decision.rules),
+            "text": decision.text,
+            "event": event.event_id,
+            "room": event.room_id,
         }
-        await self._store.audit(asked.user, "refused", details, time=self._clock())
+        await self._store.audit(event.sender, "refused", details, time=self._clock())
 
     async def help(self, asked: Asked) -> str:
-        words = [word for word in self._words.values() if word.known_to(asked)]
-        lines = [f"{'!' if word.in_chat else ''}{word.usage}: {word.does}" for word in words]
+        about = asked.rest.removeprefix("!").partition(" ")[0].lower()
+        words = {name: word for name, word in self._words.items() if word.known_to(asked)}
+        if about and about not in words:
+            return self._unknown(about, asked)
+        shown = [words[about]] if about else words.values()
+        lines = [f"{'!' if word.in_chat else ''}{word.usage}: {word.does}" for word in shown]
         return "Words with “!” are written in the chat they are about, the others here.\n" + "\n".join(lines)
 
     async def contacts(self, asked: Asked) -> str:
@@ -223,6 +247,8 @@ class Commands:
 
     async def find(self, asked: Asked) -> str:
         decisions = [decide(asked.policy, Search(member.id, asked.rest), asked.now) for member in asked.memberships]
+        if not any(decision.allowed for decision in decisions):
+            raise Declined(decisions[0])
         found = {one.person: one for decision in decisions for one in decision.people or ()}
         if not found:
             return decisions[0].text
@@ -267,6 +293,8 @@ class Commands:
 
     async def remove(self, asked: Asked) -> str:
         room, chat = _chat(asked), self._as_chat(asked)
+        if not asked.rest:
+            raise Answer("Write whom to remove: “!remove PERSON”.")
         target = self._present(asked, room, asked.rest)
         whom = stood_for(asked.policy, room.home, target, asked.now)
         who = _membership(asked, room)
@@ -297,6 +325,8 @@ class Commands:
     async def rename(self, asked: Asked) -> str:
         room = _chat(asked)
         _require(decide(asked.policy, Rename(_membership(asked, room).id, self._as_chat(asked)), asked.now))
+        if not asked.rest:
+            raise Answer("Write what to call it: “!rename TITLE”.")
         title = room_name(asked.rest.strip('"“” '))
         await self._performer.set_state(room.id, "m.room.name", {"name": title}, user=asked.user)
         return f"The chat is called “{title}” now."
@@ -412,14 +442,20 @@ WORDS: dict[str, Word] = {
     "find": Word("find TEXT", "people by name or organisation", Commands.find, staff=True),
     "new": Word('new "TITLE" PERSON…', "a new chat; it begins with your first message", Commands.new),
     "add": Word("add PERSON…", "bring people into this chat", Commands.add, in_chat=True),
-    "remove": Word("remove PERSON", "take somebody out of this chat", Commands.remove, in_chat=True, staff=True),
+    "remove": Word(
+        "remove PERSON", "take somebody out of this chat", Commands.remove, in_chat=True, staff=True,
+        denied=Objection("PART-7", "Only staff can remove people; you can leave with “!leave”."),
+    ),
     "leave": Word("leave", "leave this chat", Commands.leave, in_chat=True),
     "rename": Word("rename TITLE", "give this chat another name", Commands.rename, in_chat=True),
-    "staff-only": Word("staff-only", "bar clients from this chat", Commands.staff_only, in_chat=True, staff=True),
+    "staff-only": Word(
+        "staff-only", "bar clients from this chat", Commands.staff_only, in_chat=True, staff=True,
+        denied=Objection("CHAT-10", "Only staff can make a chat staff-only."),
+    ),
     "discard": Word("discard", "throw away a chat that has not begun", Commands.discard, in_chat=True),
     "archive": Word("archive", "put this chat into your archive", Commands.archive, in_chat=True),
     "unarchive": Word("unarchive", "take it out again", Commands.unarchive, in_chat=True),
     "flag": Word("flag", "mark this chat for yourself", Commands.flag, in_chat=True),
     "unflag": Word("unflag", "take the mark off", Commands.unflag, in_chat=True),
     "link": Word("link", "as a reply: a link to that message", Commands.link, in_chat=True),
-}
+}  # fmt: skip

@@ -17,6 +17,7 @@ from bridge.retry import until_available
 from bridge.review_filters import Wish, a_day, wish
 from bridge.reviewing import Access, access_to, accesses, may_export, may_review
 from bridge.store import Store, StoredEvent
+from policy.decision import Objection
 from policy.mistake import quoted
 from policy.model import Membership, Moment
 from policy.naming import tokens
@@ -46,6 +47,10 @@ BREATH = 0.05
 ON_RECORD = ("export", "export refused", "review find", "review export", "review export refused")
 NOT_INSTALLED = "Exports are not installed with this bridge. Its operator adds them: pip install 'qwil[export]'."
 
+NO_REVIEW = Objection(
+    "REV-2", "Only data reviewers read chats they are not in; a system administrator can make you one."
+)
+
 
 class Jobs(Protocol):
     """Whoever makes what was ordered."""
@@ -64,8 +69,17 @@ class Jobs(Protocol):
     ) -> bool: ...
 
 
+class ExportersWord(Word):
+    """A word for staff, and for clients where their organisation lets them export (EXP-1)."""
+
+    def known_to(self, asked: Asked) -> bool:
+        return asked.is_staff or any(
+            asked.policy.organisations[member.organisation].clients_may_export for member in asked.memberships
+        )
+
+
 class ReviewersWord(Word):
-    """A word for data reviewers; others are told that it is unknown (REV-2)."""
+    """A word for data reviewers (REV-2)."""
 
     def known_to(self, asked: Asked) -> bool:
         return any(member.review for member in asked.memberships)
@@ -102,9 +116,12 @@ class ExportWords:
 
         does = "this chat as PDF and zip, sent to you here; as a reply: up to that message; “export message”: that one"
         return {
-            "export": Word(f"{EXPORT_USAGE} | export message", does, export, in_chat=True),
+            "export": ExportersWord(f"{EXPORT_USAGE} | export message", does, export, in_chat=True),
             "review": ReviewersWord(
-                f"{REVIEW_FIND} | {REVIEW_EXPORT}", "find and export chats of your organisation", review
+                f"{REVIEW_FIND} | {REVIEW_EXPORT}",
+                "find and export chats of your organisation",
+                review,
+                denied=NO_REVIEW,
             ),
         }
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from bridge import spreadsheet
 from bridge.attachments import NoFile
 from bridge.commands import Answer, Asked, Commands, Word
-from bridge.office import Act, Desk, Office, only
+from bridge.office import Act, Desk, Office, not_administered, only
 from bridge.store import Store
 from policy.import_verdicts import Import, counts, report
 from policy.imports import plan_import
@@ -68,9 +68,11 @@ class Importer:
             return await self._template(asked, words[1:])
         desk = await self._office.desk(asked, "people")
         before = await self._store.recall(_key(asked.user)) if words == ["apply"] and asked.reply_to is None else None
+        if foreign := [word for word in words if word in desk.policy.organisations and word not in desk.organisations]:
+            await self._office.refuse(asked, (not_administered(foreign[0]),))
         trial = Trial(**before) if before else _trial(desk, words)
         if trial.organisation not in desk.organisations:
-            raise Answer(f"You do not administer {quoted(trial.organisation)} (ROLE-1).")
+            await self._office.refuse(asked, (not_administered(trial.organisation),))
         found, kind = await self._planned(desk, trial)
         if before and trial.mark == _mark(found):
             return await self._import(desk, found)
@@ -107,7 +109,11 @@ class Importer:
         return await self._office.do(desk, Act(f"import into {found.organisation}", found.changes, says), "people")
 
     async def _template(self, asked: Asked, words: Sequence[str]) -> str:
-        kind: spreadsheet.Kind = "csv" if words[:1] == ["csv"] else "xlsx"
+        if len(words) > 1 or (words and words[0].lower() not in MIME):
+            raise Answer(
+                "A template is a CSV file or a spreadsheet: write “import template csv” or “import template xlsx”."
+            )
+        kind: spreadsheet.Kind = "csv" if words and words[0].lower() == "csv" else "xlsx"
         name = f"people.{kind}"
         await self._carrier.send(
             asked.user, spreadsheet.template(kind), name=name, mimetype=MIME[kind], about=asked.event.event_id

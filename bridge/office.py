@@ -123,7 +123,7 @@ class Office:
         for organisation in dict.fromkeys(map(organisation_of, act.changes)):
             by = desk.organisations.get(organisation)
             if by is None:
-                raise Answer(f"You do not administer {quoted(organisation)} (ROLE-1).")
+                await self.refuse(desk.asked, (not_administered(organisation),))
             decision = decide(desk.policy, Administer(by.id, organisation, what), desk.asked.now)
             if not decision.allowed:
                 await self.refuse(desk.asked, decision.because)
@@ -144,6 +144,11 @@ class Office:
         event = desk.asked.event
         where = {"event": event.event_id, "room": event.room_id}
         await self._store.audit(desk.asked.user, what, {**details, **where}, time=self._clock())
+
+
+def not_administered(organisation: str) -> Objection:
+    """ROLE-1, the same for an organisation of others and for one that is none."""
+    return Objection("ROLE-1", f"You do not administer {quoted(organisation)}.")
 
 
 def command(asked: Asked) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from bridge.commands import Answer, Asked, Commands, Word
+from bridge.commands import Answer, Asked, Commands, Declined, Word
 from bridge.policy_file import PolicySource, places_of
 from policy.decide import decide
+from policy.decision import Decision, Objection
 from policy.explain import change_lines, explain, fact_lines
 from policy.locate import Places
 from policy.model import Membership, PersonId, Policy, UserId
@@ -15,6 +16,8 @@ from policy.naming import people_named, tokens
 from policy.question import Administer, StartChat
 from policy.reach import linked
 from policy.rooms import stands_for
+
+_ABOUT_OTHERS = Objection("ROLE-1", "Only an administrator can ask about two other people, of their own organisation.")
 
 
 class _Located(NamedTuple):
@@ -46,7 +49,7 @@ class _Why:
             who, whom = (_as_member(asked, admin, person) for person in (one, other))
             if who is not None and whom is not None and who.organisation == admin.organisation:
                 return await self._about(asked, who, whom.id)
-        raise Answer("Only an administrator can ask about two other people, of their own organisation (ROLE-1).")
+        raise Declined(Decision(False, (_ABOUT_OTHERS,)))
 
     async def _about(self, asked: Asked, who: Membership, person: UserId | PersonId) -> str:
         whom = _as_member(asked, who, person)

@@ -18,7 +18,7 @@ from bridge.arrival.letter import CannotDraw, Letter, letters_pdf
 from bridge.arrival.logo import logo_of
 from bridge.arrival.terms import TermsKept
 from bridge.commands import Answer, Asked, Commands, Word
-from bridge.office import Act, Desk, Office, only
+from bridge.office import Act, Desk, Office, not_administered, only
 from bridge.policy_file import PolicySource
 from bridge.store import Store
 from policy.administered import books_named, members_named
@@ -126,7 +126,7 @@ class ArrivalWords:
         newcomer = _newcomer(asked.rest)
         organisation = newcomer.organisation or only(desk, "“… of ORGANISATION”")
         if organisation not in desk.organisations:
-            raise Answer(f"You do not administer {quoted(organisation)} (ROLE-1).")
+            await self._office.refuse(asked, (not_administered(organisation),))
         person = PersonId(f"{organisation}/{newcomer.identifier or _identifier(desk.policy, organisation, newcomer)}")
         if person in desk.policy.people:
             raise Answer(f"There is somebody called {person} already: choose another one with “as IDENTIFIER”.")
@@ -161,7 +161,7 @@ class ArrivalWords:
             await self._arrivals.resend(member)
         named = ", ".join(f"{member.name} ({member.email})" for member in people[:MOST_NAMED])
         sent = named if len(people) <= MOST_NAMED else f"{len(people)} people"
-        return self._arrivals.missing() or f"A fresh invitation goes out to {sent}. Links sent before work no more."
+        return self._arrivals.missing() or f"A fresh invitation goes out to {sent}. Earlier links no longer work."
 
     async def revoke(self, asked: Asked) -> str:
         """INV-6: the links are dead, the row has left, and the address is free for another invitation."""
@@ -227,7 +227,7 @@ class ArrivalWords:
         number = "is one letter" if len(letters) == 1 else f"are {len(letters)} letters"
         return (
             f"Here {number} to print. Each holds a secret link: delete the file when they are printed. "
-            f"Links sent before work no more, and no mail follows until “resend”.{but}"
+            f"Earlier links no longer work, and no mail follows until “resend”.{but}"
         )
 
     def _addressees(self, desk: Desk, words: Sequence[str], usage: str) -> tuple[Membership, ...]:

@@ -10,10 +10,11 @@ from bridge import spreadsheet
 from bridge.arrival.broadcast import Broadcasts
 from bridge.arrival.recipients import LIST, Recipients, listed, named, split
 from bridge.attachments import NoFile
-from bridge.commands import Answer, Asked, Commands, Word
+from bridge.commands import Answer, Asked, Commands, Declined, Word
 from bridge.office import Desk, Office
 from bridge.store import Store, StoredEvent
 from policy.decide import decide
+from policy.decision import Decision, Objection
 from policy.model import PersonId, UserId
 from policy.question import Administer
 
@@ -95,7 +96,7 @@ class BroadcastWords:
             if decide(desk.policy, Administer(member.id, member.organisation, "settings"), desk.asked.now).allowed
         ]
         if not admins:
-            raise Answer("Only system administrators send messages to many (BUT-3).")
+            raise Declined(Decision(False, (Objection("BUT-3", "Only system administrators send messages to many."),)))
         if not whom:
             raise Answer(f"Write to whom, and what: “{USAGE}”.")
         homes = {home for word in whom if (home := word.partition("/")[0]) in admins and "/" in word}

@@ -386,3 +386,19 @@ async def test_the_guide_names_every_word(office: Office) -> None:
     for name, word in office.words.items():
         usages = BOOK_WORDS.values() if name == "book" else word.usage.split(" | ")
         assert [usage for usage in usages if f"`{usage}`" not in guide] == []
+
+
+@pytest.mark.parametrize("text", ["import river", "import river skip-existing", "book create river/choir"])
+async def test_what_is_another_organisations_is_refused_and_kept_on_record(office: Office, text: str) -> None:
+    file = await office.upload(HEAD, b"identifier")
+
+    assert 'You do not administer "river". (ROLE-1)' in await office.say(HEAD, text, reply_to=file)
+
+    who, what, details = (await office.record())[-1]
+    assert (who, what, details["command"], details["because"]) == (HEAD, "refused", text, ["ROLE-1"])
+
+
+async def test_a_template_of_another_kind_is_not_given_as_a_spreadsheet(office: Office) -> None:
+    assert "“import template csv” or “import template xlsx”" in await office.say(OFFICE, "import template pdf")
+    assert not office.carrier.sent
+    assert "Fill in people.csv" in await office.say(OFFICE, "import template CSV")

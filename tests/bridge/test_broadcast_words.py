@@ -11,7 +11,7 @@ import pytest
 from bridge import spreadsheet
 from bridge.arrival.broadcast_words import LIST_LIFE, LONGEST, BroadcastWords
 from bridge.arrival.recipients import named, split
-from bridge.commands import Answer, Asked
+from bridge.commands import Answer, Asked, Declined
 from bridge.office import Office as Desks
 from bridge.store import NewEvent, Store
 from policy.model import PersonId, UserId
@@ -262,3 +262,14 @@ async def test_a_list_that_names_nobody_is_told_why(school: School, data: bytes,
     sheet = await school.upload(HEAD, data)
 
     assert answer in await school.say(HEAD, "broadcast list", sheet)
+
+
+async def test_a_refused_broadcast_names_its_rule_so_that_it_is_kept_on_record(school: School) -> None:
+    event = await school.store.event(await school.event(OFFICE, msgtype="m.text", body="broadcast staff Hello"))
+    assert event is not None
+    asked = Asked(event, OFFICE, school.policy.accounts[OFFICE], school.policy, NOW, "staff Hello", None)
+
+    with pytest.raises(Declined) as declined:
+        await school.words["broadcast"].run(None, asked)  # type: ignore[arg-type]
+
+    assert declined.value.decision.rules == ("BUT-3",)

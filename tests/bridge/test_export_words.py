@@ -354,11 +354,11 @@ async def test_a_chat_is_ordered_by_its_title_where_only_one_is_called_so(bot: B
     assert (order["room"], order["sends"], order["reviewing"]) == (MUSIC, "pdf", "hillside/ann")
 
 
-async def test_review_is_unknown_to_who_does_not_review(bot: Bot) -> None:
+async def test_review_is_refused_to_who_does_not_review(bot: Bot) -> None:
     bot.policy = school_policy(POLICY.replace("review: connected, ", ""))
 
     for user in (TOM, PAT):
-        assert (await bot.asked(user, "review find kiln")).startswith("I do not know “review”")
+        assert (await bot.asked(user, "review find kiln")).startswith("Only data reviewers")
         assert "review" not in await bot.asked(user, "help")
     assert "review find" in await bot.asked(ANN, "help")
 

@@ -55,10 +55,10 @@ async def test_a_suspended_client_leaves_the_chats_and_comes_back(school: Bridge
     await eventually(chan.joined_rooms, lambda rooms: room in rooms)
 
 
-async def test_words_of_administrators_are_unknown_to_others(school: Bridged) -> None:
+async def test_words_of_administrators_are_refused_to_others(school: Bridged) -> None:
     okafor, head = await school.clients("okafor", "head")
 
-    assert (await school.say(okafor, "suspend chan")).startswith("I do not know “suspend”")
+    assert (await school.say(okafor, "suspend chan")).startswith("“suspend” is for administrators")
     assert "suspend PERSON" not in await school.say(okafor, "help")
     assert "suspend PERSON" in await school.say(head, "help")
 

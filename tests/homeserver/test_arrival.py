@@ -231,7 +231,7 @@ async def test_only_administrators_invite_and_every_objection_is_a_sentence(scho
     head, okafor = await school.clients("head", "okafor")
     pia = "invite Pia Petit pia@home.example"
 
-    await answer(school, okafor, f"{pia} in year-1", "I do not know “invite”")
+    await answer(school, okafor, f"{pia} in year-1", "“invite” is for administrators")
     await answer(school, head, pia, "needs a contact book")
     await answer(school, head, "invite Pia Petit in year-1", "I see no e-mail address in that.")
     await answer(school, head, f"{pia} in yaer-1", 'did you mean "year-1"?')

@@ -207,7 +207,7 @@ async def test_reviewers_find_what_their_level_allows(school: Bridged) -> None:
     )
     assert (await school.say(lowe, "review find xylophone")).startswith("Nothing was found")
     assert (await school.say(ode, "review find xylophone")).startswith("Nothing was found")
-    assert (await school.say(okafor, "review find xylophone")).startswith("I do not know “review”")
+    assert (await school.say(okafor, "review find xylophone")).startswith("Only data reviewers")
     assert "EXT-9" in await refusal_rules(school, ode, room)
 
 
