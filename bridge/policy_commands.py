@@ -23,6 +23,7 @@ from bridge.command_line import (
     policy_argument,
     print_each,
     print_json,
+    read_config,
     read_policy,
     say_progress,
 )
@@ -38,10 +39,13 @@ QUESTIONS = "see, search, start_chat, add, remove, leave, rename, send, export, 
 def _check_arguments(parser: ArgumentParser) -> None:
     policy_argument(parser)
     parser.add_argument("--json", action="store_true", help="print mistakes and warnings as one JSON object")
+    parser.add_argument(
+        "-c", "--config", metavar="CONFIG", type=Path, help="the bridge's config.yaml, to check with it"
+    )
 
 
 def _check(asked: Namespace) -> int:
-    from bridge.arrival.foresight import foreseen
+    from bridge.arrival.foresight import foreseen, unknown_networks
     from policy.forewarn import warnings
 
     found = read_policy(asked.policy)
@@ -49,6 +53,8 @@ def _check(asked: Namespace) -> int:
         mistakes, warned = found, []
     else:
         mistakes, warned = (), [*warnings(found, time.time()), *foreseen(found, asked.policy.parent)]
+        if asked.config is not None:
+            warned += unknown_networks(read_config(asked.config).web.staff_networks, found)
     if asked.json:
         print_json({"good": not mistakes, "mistakes": _placed(mistakes), "warnings": warned})
         return BAD if mistakes else GOOD

@@ -15,6 +15,7 @@ from typing import NamedTuple, NoReturn
 
 from bridge.arrival.bounce import return_address
 from bridge.arrival.broadcast import Broadcasts
+from bridge.arrival.foresight import unknown_networks
 from bridge.arrival.invitation import DAY, Invitation, fresh_token, invited, token_hash
 from bridge.arrival.invitation_status import status_of
 from bridge.arrival.ledger import Ledger
@@ -26,7 +27,6 @@ from bridge.arrival.welcome import Welcomes
 from bridge.config import SENDER, Config
 from bridge.policy_file import PolicySource
 from bridge.retry import Unavailable, until_available
-from policy.mistake import quoted
 from policy.model import Invitations, Membership, Moment, Organisation, PersonId, Policy
 
 LONGEST_SLEEP = 60.0
@@ -292,7 +292,7 @@ class Arrivals:
         if any(one.state == "pending" for one in ours):
             yield from filter(None, [self.missing(), self._from_nowhere()])
         yield from self._numbers(ours)
-        yield from self._unknown_networks()
+        yield from self.unknown_networks()
 
     def _numbers(self, ours: Iterable[Invitation]) -> Iterator[str]:
         """INV-8: what people gave themselves, which is in no row."""
@@ -303,11 +303,9 @@ class Arrivals:
             more = f"; and {len(given) - MOST_NUMBERS} more" if len(given) > MOST_NUMBERS else ""
             yield f"Phone numbers that people gave themselves: {listed}{more}. A number in their row takes its place."
 
-    def _unknown_networks(self) -> Iterator[str]:
-        """A rule about nobody is most often a slip of the pen, and protects nobody."""
-        for name in self._config.web.staff_networks:
-            if name not in self._source.policy.organisations:
-                yield f"config.yaml says where staff of {quoted(name)} may accept, but there is no such organisation."
+    def unknown_networks(self) -> list[str]:
+        """Rules about staff of organisations that are none."""
+        return unknown_networks(self._config.web.staff_networks, self._source.policy)
 
     def missing(self) -> str:
         """Why nobody is mailed as the bridge is set up, else empty."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from bridge import spreadsheet
 from bridge.arrival.broadcast import Broadcasts
 from bridge.arrival.recipients import LIST, Recipients, listed, named, split
+from bridge.arrival.welcome import PLACEHOLDERS, unknown_placeholders
 from bridge.attachments import NoFile
 from bridge.commands import Answer, Asked, Commands, Declined, Word
 from bridge.office import Desk, Office
@@ -69,6 +70,9 @@ class BroadcastWords:
             return await self._read_list(desk, organisation)
         if len(text) > LONGEST:
             raise Answer(f"The text has {len(text):,} characters, {LONGEST:,} at most: make it shorter.")
+        if unknown := unknown_placeholders(text):
+            right = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise Answer(f"I have nothing to put in for {', '.join(unknown)}: there are {right}. Nothing was sent.")
         file = await self._file(asked)
         if not text and file is None:
             raise Answer(f"Write what to say behind it, or send it as a reply to a file: “{USAGE}”.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge.arrival.logo import IN_MAILS, LARGEST, TYPES, logo_of
 from bridge.arrival.words import languages, wording_of
-from policy.mistake import quoted
+from policy.mistake import instead, quoted
 from policy.model import Organisation, Policy
 
 
@@ -19,6 +19,16 @@ def foreseen(policy: Policy, folder: Path, organisations: Collection[str] | None
         for name, organisation in policy.organisations.items()
         if name in wanted
         for sentence in (*_of_language(organisation), *_of_logo(organisation, folder))
+    ]
+
+
+def unknown_networks(staff_networks: Collection[str], policy: Policy) -> list[str]:
+    """Rules of `web.staff_networks` about nobody: most often a slip of the pen, and they protect nobody."""
+    return [
+        f"config.yaml says where staff of {quoted(name)} may accept (web.staff_networks), but there is no such "
+        f"organisation{instead(name, policy.organisations)}"
+        for name in staff_networks
+        if name not in policy.organisations
     ]
 
 

@@ -83,6 +83,7 @@ class Reception:
         )
         self._pages = Pages(source=source, acceptance=acceptance, config=config)
         self._first_logins = FirstLogins(self._ledger, acceptance)
+        self._said: list[str] = []
 
     def words(self, office: Office, carrier: Attachments, others: Mapping[str, Word]) -> dict[str, Word]:
         """What can be typed to the bot; `others` are the words known already."""
@@ -116,6 +117,11 @@ class Reception:
 
     def wake(self) -> None:
         """The policy changed."""
+        said = self._arrivals.unknown_networks()
+        for sentence in said:
+            if sentence not in self._said:
+                log.warning("%s", sentence)
+        self._said = said
         self._arrivals.wake()
 
     async def _accepted(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from bridge.arrival.ledger import Ledger
 from bridge.arrival.phone import phone_of
+from bridge.arrival.words import wording_of
 from bridge.direct import Direct
 from bridge.homeserver import Refused
 from bridge.perform import Performer
@@ -26,9 +27,7 @@ MET_AT_FIRST = "met-at-first"
 AGAIN = 15.0
 """Seconds until somebody who could not be greeted is tried again: their account may be on its way."""
 
-PLAIN = "Welcome to {organisation}, {first_name}. I am the bot of {organisation}: write “help” to see what I know."
-"""Where the organisation has no welcome of its own."""
-
+PLACEHOLDERS = ("first_name", "last_name", "name", "organisation")
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 log = logging.getLogger("qwil.arrival")
@@ -105,9 +104,8 @@ class Welcomes:
 
     async def _announce(self, policy: Policy, member: Membership, now: Moment) -> None:
         """Once to every account of the staff on whose contact list the newcomer is (INV-4), with the phone number."""
-        text = f"{with_title(member)} has joined {policy.organisations[member.organisation].name}: you can chat now."
-        if number := phone_of(member, self._ledger.get(member.id)):
-            text += f" Phone: {number}."
+        number = phone_of(member, self._ledger.get(member.id))
+        text = announcement(policy.organisations[member.organisation], member, number)
         for one in staff_who_see(policy, member, now):
             if one.matrix is not None:
                 await self._direct.tell(one.matrix, text, about=f"joined {member.id}")
@@ -124,23 +122,41 @@ def staff_who_see(policy: Policy, member: Membership, now: Moment) -> Iterator[M
 
 
 def greeting(organisation: Organisation, member: Membership) -> str:
-    """The organisation's welcome for one person, with its link."""
+    """The organisation's welcome for one person, with its link; ours where it has none of its own."""
     welcome = organisation.welcome
     if welcome is None:
-        return with_names(PLAIN, organisation, member)
+        first_name = _names(organisation, member)["first_name"] or member.name
+        return wording_of(organisation.language)("bot_welcome", organisation=organisation.name, first_name=first_name)
     return "\n".join(filter(None, [with_names(welcome.text, organisation, member), welcome.link]))
+
+
+def announcement(organisation: Organisation, member: Membership, number: str) -> str:
+    """What the staff are told of a newcomer, in the language of their organisation."""
+    w = wording_of(organisation.language)
+    joined = w("bot_joined", name=with_title(member), organisation=organisation.name)
+    return f"{joined} {w('bot_phone', number=number)}" if number else joined
 
 
 def with_names(text: str, organisation: Organisation, member: Membership) -> str:
     """The text with `{first_name}`, `{last_name}`, `{name}` and `{organisation}` filled in; all else stays as it is."""
+    names = _names(organisation, member)
+    return PLACEHOLDER.sub(lambda found: names.get(found[1], found[0]), text)
+
+
+def _names(organisation: Organisation, member: Membership) -> dict[str, str]:
     first, _, last = member.name.partition(" ")
-    names = {
+    return {
         "first_name": member.first_name or (first if not member.last_name else ""),
         "last_name": member.last_name or (last if not member.first_name else ""),
         "name": member.name,
         "organisation": organisation.name,
     }
-    return PLACEHOLDER.sub(lambda found: names.get(found[1], found[0]), text)
+
+
+def unknown_placeholders(text: str) -> list[str]:
+    """What stands in a text like a placeholder and is none: it would be sent as it is written."""
+    written = re.findall(r"\{\s*[A-Za-z][A-Za-z0-9_ -]{0,39}\}", text)
+    return [one for one in dict.fromkeys(written) if one[1:-1] not in PLACEHOLDERS]
 
 
 def with_title(member: Membership) -> str:

@@ -161,6 +161,8 @@ async def test_nobody_else_writes_to_many(school: School) -> None:
         ("broadcast list Hello", "There is no list of today"),
         ("broadcast list", "Send me a spreadsheet"),
         ("broadcast staff,list Hello", "A list goes alone"),
+        ("broadcast staff Dear {nickname}", "nothing to put in for {nickname}: there are {first_name}, {last_name}"),
+        ("broadcast staff Dear {First_Name} { name }", "nothing to put in for {First_Name}, { name }"),
     ],
 )
 async def test_what_cannot_be_sent_is_refused_with_what_would_have_been_right(

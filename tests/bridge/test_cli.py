@@ -95,6 +95,21 @@ def test_check_warns_apart_from_what_it_found(tmp_path: Path, capsys: pytest.Cap
     assert "warning" not in said.out
 
 
+def test_check_warns_of_networks_for_staff_of_nobody(
+    policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    example = (ROOT / "config.example.yaml").read_text()
+    config.write_text(example.replace("staff_networks: {}", "staff_networks: {hilside: [192.0.2.0/24]}"))
+
+    status = main(["check", policy, "-c", str(config)])
+
+    said = capsys.readouterr()
+    assert status == 0
+    assert 'warning: config.yaml says where staff of "hilside" may accept' in said.err
+    assert 'did you mean "hillside"?' in said.err
+
+
 def test_check_answers_programs_with_one_object(broken_policy: str, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["check", broken_policy, "--json"])
 
