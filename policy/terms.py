@@ -84,13 +84,6 @@ def owed_text(owed: Owed) -> str:
     return json.dumps({**said, "platform_name": platform.whose, "platform_link": platform.link})
 
 
-def notice(waiting: Sequence[Unread]) -> str:
-    """What the bot tells whoever owes an answer."""
-    links = _links(waiting)
-    where = f" Read them: {' and '.join(links)} Then write" if links else " Write"
-    return f"{_have_new_terms(waiting)}{where} “accept” to me, in our direct chat, to go on."
-
-
 def owed_objection(policy: Policy, owed: Owed, home: str | None, sender: UserId, now: Moment) -> Objection | None:
     """Why somebody may write nothing in a chat of that organisation, if the membership they act by owes an answer."""
     if home not in policy.organisations:

@@ -23,6 +23,7 @@ from bridge.arrival.policy_rows import NotInvited, NotWritten, PolicyRows
 from bridge.arrival.proof import Proofs
 from bridge.arrival.terms import Terms, TermsKept
 from bridge.arrival.username import password_objection, username_objection
+from bridge.arrival.words import wording_of
 from bridge.direct import Direct
 from bridge.homeserver import Refused
 from bridge.perform import Performer
@@ -108,7 +109,7 @@ class Acceptance:
             if guest is not None and guest.standing == "open" and guest.member is not None:
                 await self._ledger.put(replace(guest.invitation.closed("declined"), waits=False, mobile=""))
                 await self._on_record(guest.member, "invitation declined", {})
-                text = f"{guest.member.name} ({guest.member.id}) has declined the invitation. “resend” offers it again."
+                text = self._said(guest.member, "bot_declined", person=guest.member.id)
                 about = f"declined {guest.member.id} {guest.invitation.since}"
                 await self._direct.tell_admins(guest.member.organisation, text, about=about)
         return self.guest(token)
@@ -201,11 +202,7 @@ class Acceptance:
             digits = self._proofs.fresh(member.id, user, self._clock())
             if digits is None:
                 raise Problem("matrix", "code_too_many")
-            assert guest is not None and guest.organisation is not None  # noqa: S101, PT018 - the guest is open
-            text = (
-                f"{digits} is the code with which this account accepts the invitation of {guest.organisation.name} to "
-                f"{member.name}. It is good for 15 minutes. If you are not {member.name}, do nothing."
-            )
+            text = self._said(member, "bot_code", code=digits)
             try:
                 async with asyncio.timeout(ANSWER_WITHIN):
                     room = await self._direct.room(user)
@@ -303,7 +300,7 @@ class Acceptance:
             raise Problem("", "closed") from overtaken
         except NotWritten as reason:
             log.warning("The invitation of %s could not be accepted: %s", member.id, reason)
-            text = f"{member.name} ({member.id}) could not accept the invitation. {reason}"
+            text = self._said(member, "bot_not_accepted", person=member.id, reason=str(reason))
             about = f"not accepted {member.id} {self._clock() // 3600}"
             await self._direct.tell_admins(member.organisation, text, about=about)
             raise Problem("", "later") from reason
@@ -311,6 +308,11 @@ class Acceptance:
         await self._on_record(member, "invitation accepted", {"matrix": user}, who=user)
         await self._in_force(member.id)
         await self._settled()
+
+    def _said(self, member: Membership, key: str, **values: str) -> str:
+        """A sentence about somebody, in the language of the organisation that invites them."""
+        organisation = self._source.policy.organisations[member.organisation]
+        return wording_of(organisation.language)(key, name=member.name, organisation=organisation.name, **values)
 
     async def _in_force(self, person: PersonId) -> None:
         """Wait until the row that was written is in the policy, so that the page does not speak too early."""

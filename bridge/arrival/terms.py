@@ -4,7 +4,7 @@ The policy says which version of an organisation's is in force, config.yaml whic
 is in the database. Who owes an answer is written into a file beside the policy, which the Synapse module follows like
 the policy itself: it refuses their messages from memory. Whoever was a member when an organisation was first met has
 accepted its version of then: they came before the bridge. The platform's terms are the bridge's own, and everybody is
-asked.
+asked. The bot speaks of them in the language of the organisation, for somebody in several in that of the first to ask.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bridge.arrival.words import Wording, wording_of
 from bridge.config import Config
 from bridge.direct import Direct
 from bridge.policy_file import PolicySource
 from bridge.store import Store
 from policy.model import Membership, Moment, Organisation, PersonId, Policy, UserId
 from policy.reach import present, status
-from policy.terms import Owed, Unread, notice, owed_file, owed_text
+from policy.terms import Owed, Unread, owed_file, owed_text
 
 ACCEPTED = "terms:"
 """`terms:ORGANISATION/IDENTIFIER`: the version of the organisation's terms that somebody accepted."""
@@ -179,17 +181,16 @@ class TermsKept:
             policy = self._source.policy
             owed = await self._owed(policy)
             waiting = list(self._waiting(policy, owed, memberships))
+            w = _wording(policy, [*(member for member, _ in waiting), *memberships])
             if not waiting:
-                return "There are no new terms that wait for you."
+                return w("bot_terms_none")
             if await self._changed_since_told(user, waiting):
-                unread = [Unread(terms.whose, terms.link) for _, terms in waiting]
                 await self._note_told(user, waiting)
-                return f"Meanwhile they have changed once more. {notice(list(dict.fromkeys(unread)))}"
+                return f"{w('bot_terms_changed')} {notice(w, [terms for _, terms in waiting])}"
             for member, terms in waiting:
                 await self.keep(member.id, user, [terms])
         await self.work()
-        names = dict.fromkeys(terms.whose for _, terms in waiting)
-        return f"You have accepted the terms of {' and '.join(names)}. Thank you."
+        return w("bot_terms_accepted", whose=_together(w, [terms.whose for _, terms in waiting]))
 
     async def _changed_since_told(self, user: UserId, waiting: Sequence[tuple[Membership, Terms]]) -> bool:
         """Whoever was told of a version, did not accept it, and is not told of the next one yet means the one before.
@@ -242,11 +243,11 @@ class TermsKept:
             if not left:
                 return True
             left -= 1
-            await self._tell_one(user, waiting)
+            await self._tell_one(policy, user, waiting)
         return False
 
-    async def _tell_one(self, user: UserId, waiting: Sequence[tuple[Membership, Terms]]) -> None:
-        text = notice([Unread(terms.whose, terms.link) for _, terms in waiting])
+    async def _tell_one(self, policy: Policy, user: UserId, waiting: Sequence[tuple[Membership, Terms]]) -> None:
+        text = notice(_wording(policy, [member for member, _ in waiting]), [terms for _, terms in waiting])
         await self._direct.tell(user, text, about=f"{TOLD}{user} {sorted(_told(user, waiting).items())}")
         await self._note_told(user, waiting)
 
@@ -258,6 +259,24 @@ class TermsKept:
     async def _note_told(self, user: UserId, waiting: Sequence[tuple[Membership, Terms]]) -> None:
         (await self._told_so_far())[f"{TOLD}{user}"] = what = _told(user, waiting)
         await self._store.remember(f"{TOLD}{user}", what)
+
+
+def notice(w: Wording, waiting: Sequence[Terms]) -> str:
+    """What the bot tells whoever owes an answer to these."""
+    whose, links = _together(w, [terms.whose for terms in waiting]), [terms.link for terms in waiting if terms.link]
+    several = len({terms.whose for terms in waiting}) > 1
+    news = w("bot_new_terms_several" if several else "bot_new_terms_one", whose=whose)
+    asked = w("bot_terms_read", links=_together(w, links)) if links else w("bot_terms_accept")
+    return f"{news} {asked}"
+
+
+def _together(w: Wording, names: Sequence[str]) -> str:
+    return reduce(lambda one, other: w("bot_terms_and", one=one, other=other), dict.fromkeys(names))
+
+
+def _wording(policy: Policy, memberships: Sequence[Membership]) -> Wording:
+    """The language of the organisation that speaks first."""
+    return wording_of(policy.organisations[memberships[0].organisation].language if memberships else "en")
 
 
 def _told(user: UserId, waiting: Sequence[tuple[Membership, Terms]]) -> dict[str, str]:

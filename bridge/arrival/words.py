@@ -1,4 +1,7 @@
-"""What invitations say, in the language of the organisation: one JSON file a language, all with the same keys."""
+"""What invitations and the bot's notices about arriving say, in the language of the organisation.
+
+There is one JSON file a language, all with the same keys. What is typed to the bot, like “accept”, is the same in each.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from policy.judge import Passes, Refused, judge
 from policy.model import PersonId, Policy, UserId
 from policy.parse import parse
 from policy.room import Attempt, Member, Room
-from policy.terms import Owed, Unread, notice, owed_file, owed_objection, owed_text, owing, unread
+from policy.terms import Owed, Unread, owed_file, owed_objection, owed_text, owing
 from policy.terms_file import OwedFile
 
 CHAN = UserId("@chan:qwil.test")
@@ -53,15 +53,6 @@ def test_whoever_owes_an_answer_is_refused_with_the_link_and_nobody_else_is(poli
     assert owed_objection(policy, owed, None, CHAN, 0.0) is None
 
 
-def test_the_notice_says_where_to_read_and_what_to_write(policy: Policy) -> None:
-    text = notice([unread(policy.organisations["hillside"])])
-
-    assert text == (
-        "Hillside Primary has new terms. Read them: https://hillside.example/terms Then write “accept” to me, in our "
-        "direct chat, to go on."
-    )
-
-
 def test_whoever_owes_both_sets_is_told_of_both_and_who_owes_the_platforms_alone_of_that(policy: Policy) -> None:
     oakfield = Unread("Oakfield Chat", "https://oakfield.example/terms")
     owed = Owed(frozenset({PersonId("hillside/chan")}), frozenset({PersonId("hillside/chan"), HEAD}), oakfield)
@@ -74,9 +65,6 @@ def test_whoever_owes_both_sets_is_told_of_both_and_who_owes_the_platforms_alone
         "Oakfield Chat has new terms. Read them at https://oakfield.example/terms and write “accept” in your chat with "
         "the bot first.",
     ]
-    assert notice([Unread("Oakfield Chat", ""), Unread("Hillside", "")]) == (
-        "Oakfield Chat and Hillside have new terms. Write “accept” to me, in our direct chat, to go on."
-    )
 
 
 def test_what_is_written_of_who_owes_an_answer_is_read_again() -> None:
