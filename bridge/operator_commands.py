@@ -48,12 +48,13 @@ def _registration(asked: Namespace) -> int:
         )
     _replace({file: registration_text(config, tokens), config.file: changed})
     print(f"{file} and {asked.config} have fresh tokens.")
-    print("Name the registration in homeserver.yaml under app_service_config_files and restart the homeserver.")
+    print("Name the registration in homeserver.yaml under app_service_config_files and restart the homeserver,")
+    print("whose account has to be able to read it: it holds secrets, and only its owner and group can.")
     return GOOD
 
 
 def _replace(texts: Mapping[Path, str]) -> None:
-    """Write files that hold secrets: both or neither, whole, and for nobody else's eyes unless they were before."""
+    """Write files that hold secrets: both or neither, whole, for the eyes of their owner and group alone."""
     written: list[tuple[Path, Path]] = []
     try:
         for file, text in texts.items():
@@ -63,7 +64,11 @@ def _replace(texts: Mapping[Path, str]) -> None:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
                 out.write(text)
             if target.exists():
-                draft.chmod(target.stat().st_mode & 0o777)
+                before = target.stat()
+                # Somebody with more rights than the bridge's account must not lock it out of its own file.
+                with suppress(PermissionError):
+                    os.chown(draft, before.st_uid, before.st_gid)
+                draft.chmod(before.st_mode & 0o770)
         for draft, target in written:
             draft.replace(target)
     finally:

@@ -95,6 +95,7 @@ def export(
         volumes = _place_volumes(drawn.volumes, unfinished)
         _fill(unfinished, work, transcript, settings, volumes, drawn.problems)
         out.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.chmod(0o700)
         shutil.move(unfinished, out)
     problems = (*transcript.problems, *drawn.problems)
     return Exported(out, tuple(sorted(out.iterdir(), key=_wanted_first)), transcript, problems)

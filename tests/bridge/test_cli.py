@@ -477,6 +477,7 @@ def test_a_new_registration_is_for_its_owner_alone_and_nothing_is_left_beside_it
 
     capsys.readouterr()
     assert (example.parent / "registration.yaml").stat().st_mode & 0o777 == 0o600
+    assert example.stat().st_mode & 0o007 == 0
     assert {path.name for path in example.parent.iterdir()} == {"config.yaml", "registration.yaml"}
 
 

@@ -39,6 +39,10 @@ def test_every_entry_has_the_fields_that_the_interface_names(trip: Exported) -> 
         assert list(line["sender"]) == ["matrix", "name", "role", "organisation"]
 
 
+def test_an_export_is_for_the_eyes_of_whoever_made_it(trip: Exported) -> None:
+    assert trip.folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_an_export_holds_what_the_interface_names(trip: Exported) -> None:
     assert [file.name for file in trip.files] == [
         "transcript.pdf", "media.zip", "messages.jsonl", "README.txt", "manifest.json", "manifest.sig",
