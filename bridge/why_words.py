@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bridge.commands import Answer, Asked, Commands, Declined, Word
 from bridge.policy_file import PolicySource, places_of
+from policy.administered import LONGEST_NAME, members_named
 from policy.decide import decide
 from policy.decision import Decision, Objection
 from policy.explain import change_lines, explain, fact_lines
@@ -18,6 +20,12 @@ from policy.reach import linked
 from policy.rooms import stands_for
 
 _ABOUT_OTHERS = Objection("ROLE-1", "Only an administrator can ask about two other people, of their own organisation.")
+
+_REACHED = (
+    "Clients reach who is on their contact list (BOOK-6), staff their colleagues too (BOOK-5) and staff of connected "
+    "organisations (EXT-1); of all others I tell nothing, not even whether they are there. About an account ask by its "
+    "Matrix ID: “why @NAME:SERVER”."
+)
 
 
 class _Located(NamedTuple):
@@ -88,22 +96,41 @@ def _people(asked: Asked) -> list[UserId | PersonId]:
     words = tokens(asked.rest)
     if not words:
         raise Answer("Write whom it is about: “why PERSON”.")
-    known = [_administered(asked, word) for word in words]
-    if all(known):
-        return [person for person in known if person][:2]
-    named = people_named(asked.policy, asked.memberships, words, asked.now)
-    if named.mistakes:
-        raise Answer("\n".join(named.mistakes))
-    return list(named.users[:2])
+    people, mistakes = _named(asked, words)
+    if mistakes:
+        raise Answer("\n".join([*mistakes, *([] if _administrators(asked) else [_REACHED])]))
+    if len(people) > 2:
+        raise Answer(f"Write one person or two, not {len(people)}: “why PERSON [PERSON]”.")
+    return people
 
 
-def _administered(asked: Asked, word: str) -> PersonId | UserId | None:
-    if word.startswith("@"):
-        return UserId(word)
+def _named(asked: Asked, words: list[str]) -> tuple[list[UserId | PersonId], Sequence[str]]:
+    """Everybody the words name, or what is wrong with them; a name may take several words."""
     organisations = [admin.organisation for admin in _administrators(asked)]
-    ids = [PersonId(word) if "/" in word else PersonId(f"{organisation}/{word}") for organisation in organisations]
-    found = (asked.policy.people.get(person) for person in ids)
-    return next((member.id for member in found if member is not None and member.organisation in organisations), None)
+    reached = people_named(asked.policy, asked.memberships, words, asked.now)
+    if not organisations:
+        return [*reached.users], reached.mistakes
+    own = members_named(asked.policy, organisations, words)
+    if not own.mistakes:
+        return [member.id for member in own.members], ()
+    # One of theirs and one of another organisation; which words are whose name is tried.
+    for cut in range(1, min(len(words), 2 * LONGEST_NAME)):
+        one = _alone(asked, organisations, " ".join(words[:cut]))
+        other = _alone(asked, organisations, " ".join(words[cut:]))
+        if one is not None and other is not None:
+            return [one, other], ()
+    return [*reached.users], reached.mistakes and own.mistakes
+
+
+def _alone(asked: Asked, organisations: list[str], name: str) -> UserId | PersonId | None:
+    """Whom a whole name means, if anybody."""
+    if name.startswith("@"):
+        return UserId(name) if " " not in name else None
+    own = members_named(asked.policy, organisations, [name])
+    if len(own.members) == 1:
+        return own.members[0].id
+    reached = people_named(asked.policy, asked.memberships, [name], asked.now)
+    return reached.users[0] if len(reached.users) == 1 else None
 
 
 def _as_member(asked: Asked, who: Membership, person: UserId | PersonId) -> Membership | None:

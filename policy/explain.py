@@ -459,12 +459,13 @@ def fact_lines(facts: Iterable[Fact]) -> Iterator[str]:
 
 def change_lines(explanation: Explanation) -> Iterator[str]:
     """What would turn the answer round."""
-    wanted = "not so" if explanation.altering.decision.allowed else "otherwise"
+    allowed = explanation.altering.decision.allowed
     verb = _VERBS[explanation.altering.do].format(whom=explanation.other.id)
+    about = f"{explanation.one.id} {verb}"
     if not explanation.changes:
-        yield f"No small change makes it {wanted} that {explanation.one.id} {verb}{_hopeless(explanation)}."
+        yield f"No small change would {'end' if allowed else 'allow'} it ({about}){_hopeless(explanation)}."
         return
-    yield f"What would make it {wanted} that {explanation.one.id} {verb}, each alone, the smallest first:"
+    yield f"Any one of these changes would {'end' if allowed else 'allow'} it ({about}), the smallest first:"
     for edits in explanation.changes:
         yield "- " + ", and ".join(f"{edit.text}{f' ({edit.place})' if edit.place else ''}" for edit in edits)
 

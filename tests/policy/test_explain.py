@@ -158,7 +158,7 @@ def test_for_a_client_of_another_organisation_nothing_small_helps_and_that_is_sa
 
     assert found.changes == ()
     assert list(lines(found))[-1] == (
-        "No small change makes it otherwise that hill/head may start a chat with alone/cy: clients reach people of "
+        "No small change would allow it (hill/head may start a chat with alone/cy): clients reach people of "
         "their own organisation only (EXT-1); one of the two needs a membership there."
     )
 
