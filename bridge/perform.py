@@ -157,8 +157,13 @@ class Performer:
         await self._homeserver.ask(Method.PUT, path, content, user=user)
         self._observer.note(room, kind, key, content, user or self._bot)
 
-    async def say_in(self, room: RoomName, text: str, *, about: str, quiet: bool = False) -> None:
-        """Post a line of the bot's; `about` names the occasion, for which it is posted once. No text, no line."""
+    async def say_in(
+        self, room: RoomName, text: str, *, about: str, quiet: bool = False, marks: Mapping[str, str] | None = None
+    ) -> None:
+        """Post a line of the bot's; `about` names the occasion, for which it is posted once. No text, no line.
+
+        `marks` are fields of its content by which it is found again once the homeserver has forgotten the occasion.
+        """
         if not text:
             return
         transaction = hashlib.sha256(f"{room} {about}".encode()).hexdigest()[:40]
@@ -168,6 +173,7 @@ class Performer:
             "body": text,
             "format": "org.matrix.custom.html",
             "formatted_body": _as_html(text),
+            **(marks or {}),
         }
         await self._homeserver.ask(Method.PUT, room_path(room).send["m.room.message"][transaction], content)
 

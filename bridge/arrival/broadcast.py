@@ -7,7 +7,6 @@ sent sees how far it is in one message that changes, and at the end who was not 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 from mautrix.api import Method
 
+from bridge.arrival.marks import said
 from bridge.arrival.welcome import with_names
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver, Refused, room_path
@@ -32,9 +32,6 @@ MARK = "org.qwil.broadcast"
 
 EACH_TURN = 10
 """So many are told before others have a turn."""
-
-LOOKED_BACK = 100
-"""Messages of a direct chat that are searched for what may have been said before a kill."""
 
 LONGEST_LIST = 100
 """Names of people not reached in one message."""
@@ -127,9 +124,9 @@ class Broadcasts:
             return "has no account yet"
         try:
             room = await self._direct.room(member.matrix)
-            said = set() if sure else await self._said(room)
+            known = set() if sure else await said(self._homeserver, room, MARK)
             for mark, content in self._parts(job, member):
-                if mark not in said:
+                if mark not in known:
                     await self._send(room, {**content, MARK: mark}, about=mark)
         except Refused as refusal:
             return str(refusal)
@@ -143,13 +140,6 @@ class Broadcasts:
             yield f"{job.key} {member.id} text", {"msgtype": "m.text", "body": filled}
         if file := job.payload.get("file"):
             yield f"{job.key} {member.id} file", dict(file)
-
-    async def _said(self, room: RoomName) -> set[str]:
-        """The marks of what stands in a direct chat: the homeserver knows a transaction again for half an hour only."""
-        wanted = json.dumps({"types": ["m.room.message"]})
-        query = {"dir": "b", "limit": str(LOOKED_BACK), "filter": wanted}
-        answer = await self._homeserver.ask(Method.GET, room_path(room).messages, query=query)
-        return {str(event.get("content", {}).get(MARK)) for event in answer["chunk"]}
 
     async def _show(self, job: Job, done: int, missed: list[list[str]]) -> None:
         """The first message that says how far it is, changed from then on (m.replace)."""

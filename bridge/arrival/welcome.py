@@ -5,24 +5,31 @@ Whoever was a member when the bridge first ran is not greeted: they have been th
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import time
 from collections.abc import Callable, Iterator
 
 from bridge.arrival.ledger import Ledger
+from bridge.arrival.marks import said
 from bridge.arrival.phone import phone_of
 from bridge.arrival.words import wording_of
 from bridge.direct import Direct
-from bridge.homeserver import Refused
+from bridge.homeserver import Homeserver, Refused
 from bridge.perform import Performer
 from bridge.policy_file import PolicySource
 from bridge.store import Store
-from policy.model import Membership, Moment, Organisation, PersonId, Policy
+from policy.model import Membership, Moment, Organisation, PersonId, Policy, UserId
 from policy.reach import present, see, status
 
 MET = "met:"
 MET_AT_FIRST = "met-at-first"
+MEETING = "meeting:"
+"""Whose greeting has begun and is not over: some of it may be said already."""
+
+MARK = "org.qwil.arrival"
+"""In each message: the occasion and whose arrival it is about, as a hash, since identifiers are for administrators."""
 
 AGAIN = 15.0
 """Seconds until somebody who could not be greeted is tried again: their account may be on its way."""
@@ -42,6 +49,7 @@ class Welcomes:
         source: PolicySource,
         store: Store,
         direct: Direct,
+        homeserver: Homeserver,
         performer: Performer,
         ledger: Ledger,
         clock: Callable[[], Moment] = time.time,
@@ -49,10 +57,12 @@ class Welcomes:
         self._source = source
         self._store = store
         self._direct = direct
+        self._homeserver = homeserver
         self._performer = performer
         self._ledger = ledger
         self._clock = clock
         self._met: set[str] = set()
+        self._begun: set[str] = set()
         self._loaded = False
         self._seen: Policy | None = None
         self._later: dict[PersonId, Moment] = {}
@@ -68,6 +78,7 @@ class Welcomes:
             await self._store.remember(MET_AT_FIRST, first)
         later = await self._store.recall_all(MET)
         self._met = {*first, *(key.removeprefix(MET) for key in later)}
+        self._begun = {key.removeprefix(MEETING) for key in await self._store.recall_all(MEETING)}
         self._loaded = True
 
     async def work(self) -> None:
@@ -86,29 +97,43 @@ class Welcomes:
     async def _meet(self, policy: Policy, member: Membership, now: Moment) -> None:
         if self._later.get(member.id, 0.0) > now:
             return
+        sure = member.id not in self._begun
+        if sure:
+            await self._store.remember(f"{MEETING}{member.id}", now)
+            self._begun.add(member.id)
         try:
-            await self._greet(policy.organisations[member.organisation], member)
+            await self._greet(policy.organisations[member.organisation], member, sure=sure)
         except Refused as refusal:
             log.info("%s could not be greeted yet: %s", member.id, refusal)
             self._later[member.id] = now + AGAIN
             return
-        await self._announce(policy, member, now)
+        await self._announce(policy, member, now, sure=sure)
         await self._store.remember(f"{MET}{member.id}", now)
+        await self._store.forget(f"{MEETING}{member.id}")
         self._met.add(member.id)
+        self._begun.discard(member.id)
         self._later.pop(member.id, None)
 
-    async def _greet(self, organisation: Organisation, member: Membership) -> None:
+    async def _greet(self, organisation: Organisation, member: Membership, *, sure: bool) -> None:
         assert member.matrix is not None  # noqa: S101 - asked before
-        room = await self._direct.room(member.matrix)
-        await self._performer.say_in(room, greeting(organisation, member), about=f"welcome {member.id}")
+        await self._say(member.matrix, greeting(organisation, member), f"welcome {member.id}", sure=sure)
 
-    async def _announce(self, policy: Policy, member: Membership, now: Moment) -> None:
+    async def _announce(self, policy: Policy, member: Membership, now: Moment, *, sure: bool) -> None:
         """Once to every account of the staff on whose contact list the newcomer is (INV-4), with the phone number."""
         number = phone_of(member, self._ledger.get(member.id))
         text = announcement(policy.organisations[member.organisation], member, number)
         for one in staff_who_see(policy, member, now):
             if one.matrix is not None:
-                await self._direct.tell(one.matrix, text, about=f"joined {member.id}")
+                try:
+                    await self._say(one.matrix, text, f"joined {member.id}", sure=sure)
+                except Refused as refusal:
+                    log.warning("%s could not be told that %s has joined: %s", one.matrix, member.id, refusal)
+
+    async def _say(self, user: UserId, text: str, about: str, *, sure: bool) -> None:
+        """Once; where it is not `sure` that nothing was said before a kill, the chat is asked. Raises `Refused`."""
+        room, mark = await self._direct.room(user), hashlib.sha256(about.encode()).hexdigest()
+        if sure or mark not in await said(self._homeserver, room, MARK):
+            await self._performer.say_in(room, text, about=about, marks={MARK: mark})
 
 
 def staff_who_see(policy: Policy, member: Membership, now: Moment) -> Iterator[Membership]:
