@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
 from itertools import repeat
 from math import inf
+from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar, cast
 
 from policy.mistake import Notebook, quoted
@@ -23,6 +24,9 @@ from policy.yaml_nodes import as_day, unfit_text
 
 STEP = 256
 """People between two steps: about a millisecond."""
+
+STEP_AGAIN = 1_024
+"""The same of people who were read before."""
 
 LONGEST_NAME = 500
 LONGEST_EMAIL = 320
@@ -103,6 +107,8 @@ class Enrolled:
     system_admin: bool = False
     """One of them is an active system admin (ROLE-2)."""
     emails: set[str] = field(default_factory=set)
+    everybody: list[Membership] = field(default_factory=list)
+    """In the order of the sheet."""
 
 
 class Columns(NamedTuple):
@@ -145,6 +151,17 @@ def enrol(
     # Its readers are bound methods: a cycle that would keep the last good policy in memory after the next.
     vars(reader).clear()
     return enrolled
+
+
+def enrol_again(
+    members: Sequence[Membership], sheet: Sheet, to: Enrolment, register: Register, notes: Notebook
+) -> Generator[None, None, None]:
+    """Put the people of a sheet that says what it said before into the register, in steps."""
+    reader = _Reader(sheet, to, register, notes, None, Enrolled())
+    for start in range(0, len(members), STEP_AGAIN):
+        reader.put(members[start : start + STEP_AGAIN], start)
+        yield
+    vars(reader).clear()
 
 
 def check(
@@ -204,11 +221,16 @@ class _Reader:
         """Check the people from `start` to before `end` and put them into the register."""
         found = self.check(start, end)
         members = found.members()
-        self._register(found.ids, members, start)
-        self.judge_accounts(found.matrix, members, start)
+        self.put(members, start)
+        self.enrolled.everybody += members
         self._into_books(found)
         if "system" in found.admins and ("active", "system") in zip(found.statuses, found.admins, strict=True):
             self.enrolled.system_admin = True
+
+    def put(self, members: Sequence[Membership], start: int) -> None:
+        """Put people into the register who are right by themselves, and check them against all others."""
+        self._register(members, start)
+        self.judge_accounts(list(map(_MATRIX_ID, members)), members, start)
 
     def check(self, start: int, end: int) -> Columns:
         """What the cells of the people from `start` to before `end` mean; what is wrong with them is noted."""
@@ -446,10 +468,10 @@ class _Reader:
                     text = f"{self._who(index)} is a client and in no book: every client needs one (BOOK-3)"
                     self.note(index, "contact_books", text)
 
-    def _register(self, pids: list[PersonId], members: list[Membership], start: int) -> None:
+    def _register(self, members: Sequence[Membership], start: int) -> None:
         people = self.register.people
-        expected = len(people) + len(pids)
-        people.update(zip(pids, members, strict=True))
+        expected = len(people) + len(members)
+        people.update(zip(map(_ID, members), members, strict=True))
         if len(people) != expected:
             for index, identifier, earlier in self._repeated("identifier", str):
                 where = self.sheet.place(earlier, "identifier")
@@ -459,14 +481,14 @@ class _Reader:
         if self.before:
             self._changed_roles(members, start)
 
-    def _changed_roles(self, members: list[Membership], start: int) -> None:
+    def _changed_roles(self, members: Sequence[Membership], start: int) -> None:
         """ROLE-6: staff never become clients, nor clients staff."""
         for index, member in enumerate(members, start):
             old = self.before.get(member.id)
             if old is not None and old.role != member.role:
                 self.note(index, "role", changed_role(old, member.role))
 
-    def judge_accounts(self, users: list[UserId | None], members: list[Membership], start: int) -> None:
+    def judge_accounts(self, users: list[UserId | None], members: Sequence[Membership], start: int) -> None:
         """INV-12: one Matrix ID may hold many memberships, but one living one an organisation."""
         accounts = self.register.accounts
         new = dict(zip(users, zip(members), strict=True))
@@ -534,6 +556,8 @@ class _Reader:
         return self.notes.unknown_word("book", word, self.to.books)
 
 
+_ID: Callable[[Membership], PersonId] = attrgetter("id")
+_MATRIX_ID: Callable[[Membership], UserId | None] = attrgetter("matrix")
 _membership = cast(Callable[[tuple[object, ...]], Membership], partial(tuple.__new__, Membership))
 
 

@@ -10,12 +10,13 @@ import gc
 import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from collections.abc import Mapping as Mapping_
+from dataclasses import replace
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from policy.csv_people import sheet_from_csv
-from policy.enrol import IDENTIFIER, ROLES, Enrolled, Enrolment, Register, day_after, day_begins, enrol
+from policy.enrol import IDENTIFIER, ROLES, Enrolled, Enrolment, Register, day_after, day_begins, enrol, enrol_again
 from policy.mistake import Mistakes, Notebook, Place, quoted
 from policy.model import (
     MAX_PARTICIPANTS,
@@ -120,6 +121,7 @@ def _steps(text: str | bytes, read: Read, name: str, before: Policy | None) -> G
     if mistakes := notes.sorted():
         yield from _let_go(parsing.register)
         return mistakes
+    policy.memo[SPREADSHEETS] = parsing.spreadsheets
     return policy
 
 
@@ -157,12 +159,32 @@ Listed = dict[str, list[tuple[Scalar, str]]]
 """Identifiers that books list among their `members`: each entry, with its book."""
 
 
+class Spreadsheet(NamedTuple):
+    """A spreadsheet of a good policy, as it was read."""
+
+    path: str
+    data: bytes
+    to: Enrolment
+    """What its rows were checked against."""
+    sheet: Sheet
+    """Of its columns the identifiers."""
+    enrolled: Enrolled
+
+
+Spreadsheets = dict[str, Spreadsheet]
+"""By organisation."""
+
+SPREADSHEETS = "spreadsheets"
+"""Where a policy keeps them."""
+
+
 class _Parsing:
     """One reading of a policy file."""
 
     def __init__(self, reading: Reading, read: Read, before: Policy | None) -> None:
         self.reading, self.notes, self.read, self.before = reading, reading.notes, read, before
         self.register = Register()
+        self.spreadsheets: Spreadsheets = {}
         self.networks: dict[str, Network] = {}
 
     def policy(self, root: Node) -> Generator[None, None, Policy]:
@@ -220,11 +242,10 @@ class _Parsing:
         invitations = self._invitations(fields.get("invitations"))
         yield
         to = Enrolment(org, books, _books_of_each(members), zone, mobile, invitations.staff_domains)
-        sheet = yield from self._sheet(key, fields.get("people"))
-        enrolled = yield from enrol(sheet, to, self.register, self.notes, self.before)
-        enrolled.staffed |= self._meant_somebody(org, sheet, members)
+        sheet, enrolled = yield from self._people(key, fields.get("people"), to)
+        staffed = enrolled.staffed | self._meant_somebody(org, sheet, members)
         if sheet.whole:
-            self._rules_of_people(key, enrolled, keys)
+            self._rules_of_people(key, enrolled, staffed, keys)
         books = yield from _filled(books, enrolled)
         return Organisation(
             identifier=org,
@@ -378,24 +399,46 @@ class _Parsing:
                 seen.add(item.value)
                 members.setdefault(item.value, []).append((item, book))
 
-    def _sheet(self, key: Scalar, node: Node | None) -> Generator[None, None, Sheet]:
-        if node is None:
-            return YamlSheet(self.reading.file)
-        if not isinstance(node, Scalar):
-            return (yield from sheet_from_yaml(node, key.value, self.reading))
-        nobody = YamlSheet(self.reading.file, whole=False, torn=True)
-        path = node.value.strip()
+    def _people(self, key: Scalar, node: Node | None, to: Enrolment) -> Generator[None, None, tuple[Sheet, Enrolled]]:
+        """The organisation's people, put into the register."""
+        if isinstance(node, Scalar):
+            path = node.value.strip()
+            data = self._spreadsheet(node, path)
+            if data is not None:
+                yield
+                return (yield from self._people_of(path, data, to))
+            sheet: Sheet = YamlSheet(self.reading.file, whole=False, torn=True)
+        elif node is None:
+            sheet = YamlSheet(self.reading.file)
+        else:
+            sheet = yield from sheet_from_yaml(node, key.value, self.reading)
+        return sheet, (yield from enrol(sheet, to, self.register, self.notes, self.before))
+
+    def _spreadsheet(self, node: Scalar, path: str) -> bytes | None:
         if not self._beside(node, path):
-            return nobody
+            return None
         try:
             data = self.read(path)
         except (OSError, LookupError, ValueError) as error:
             reason = None if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None)
             reason = reason or "there is no such file beside the policy"
             self.reading.note(node, f"cannot read {quoted(path)}: {reason}")
-            return nobody
-        yield
-        return (yield from sheet_from_csv(path, data.encode() if isinstance(data, str) else data, self.notes))
+            return None
+        return data.encode() if isinstance(data, str) else data
+
+    def _people_of(self, path: str, data: bytes, to: Enrolment) -> Generator[None, None, tuple[Sheet, Enrolled]]:
+        """Those of a spreadsheet; one that says what it said in the last good policy is not read again."""
+        before: Spreadsheets = self.before.memo.get(SPREADSHEETS, {}) if self.before else {}
+        known = before.get(to.organisation)
+        if known is not None and (known.path, known.data, known.to) == (path, data, to):
+            yield from enrol_again(known.enrolled.everybody, known.sheet, to, self.register, self.notes)
+        else:
+            sheet = yield from sheet_from_csv(path, data, self.notes)
+            enrolled = yield from enrol(sheet, to, self.register, self.notes, self.before)
+            columns = {name: column for name, column in sheet.columns.items() if name == "identifier"}
+            known = Spreadsheet(path, data, to, replace(sheet, columns=columns), enrolled)
+        self.spreadsheets[to.organisation] = known
+        return known.sheet, known.enrolled
 
     def _meant_somebody(self, org: str, sheet: Sheet, members: Listed) -> set[str]:
         """The books that list somebody unknown: staff may have been meant, so they are not called unstaffed."""
@@ -416,7 +459,9 @@ class _Parsing:
         else:
             self.notes.unknown(self.reading.place(node), "person", word, known)
 
-    def _rules_of_people(self, key: Scalar, enrolled: Enrolled, books: Mapping_[str, Scalar]) -> None:
+    def _rules_of_people(
+        self, key: Scalar, enrolled: Enrolled, staffed: Collection[str], books: Mapping_[str, Scalar]
+    ) -> None:
         """ROLE-2, BOOK-4 and BOOK-11: status counts, not dates, so that no day makes a file a mistake."""
         if not enrolled.system_admin:
             self.reading.note(
@@ -424,7 +469,7 @@ class _Parsing:
                 f"organisation {key.value} has no active system admin: give one of its staff admin: system (ROLE-2)",
             )
         people = self.register.people
-        for book in books.keys() - enrolled.staffed:
+        for book in books.keys() - staffed:
             members = map(people.__getitem__, enrolled.members.get(book, ()))
             if any(member.role == "client" and member.status != "left" for member in members):
                 text = f"book {book} has clients but no active staff: add one of the staff (BOOK-4, BOOK-11)"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -41,7 +42,7 @@ FOLDER = RAM if Path(RAM).is_dir() else None
 HELD = 5
 """As many come in with the first message without the bridge."""
 
-RELOADS = 5
+RELOADS = 4
 
 IN_FORCE = b"is in force"
 DONE = b"is searched from now on"
@@ -69,8 +70,8 @@ async def _measured(size: Size, say: Say) -> list[Row]:
             _chat(Homeserver(Path(folder, "without"), server_name=SERVER), people, say) as plain,
         ):
             cost = await _cost(governed, plain, size, say)
-            slowest = await _slowest(governed, plain, policy, size, say)
-    return [cost, slowest]
+            slowest = [await _slowest(governed, plain, policy, edit, size, say) for edit in CHANGES]
+    return [cost, *slowest]
 
 
 def _room_mates(world: World, count: int) -> list[Membership]:
@@ -226,14 +227,36 @@ async def _round(chats: tuple[Chat, Chat], sends: int) -> tuple[float, float]:
     return ours, theirs
 
 
-async def _slowest(governed: Chat, plain: Chat, policy: Path, size: Size, say: Say) -> Row:
+def _one_row(policy: Path) -> None:
+    """Somebody of one school is called otherwise, as most changes are."""
+    sheet = min(policy.parent.glob("*.csv"))
+    head, first, rest = sheet.read_bytes().split(b"\n", 2)
+    cells = first.split(b",")
+    cells[1] = b"Renamed" if cells[1] != b"Renamed" else b"Named"
+    sheet.write_bytes(b"\n".join((head, b",".join(cells), rest)))
+
+
+def _every_sheet(policy: Path) -> None:
+    """Every school has saved its file anew."""
+    for sheet in policy.parent.glob("*.csv"):
+        data = sheet.read_bytes()
+        sheet.write_bytes(data.rstrip(b"\n") + b"\n" * (1 if data.endswith(b"\n\n") else 2))
+
+
+CHANGES: Mapping[Callable[[Path], None], str] = {_one_row: "one row changed", _every_sheet: "every file changed"}
+
+
+async def _slowest(
+    governed: Chat, plain: Chat, policy: Path, edit: Callable[[Path], None], size: Size, say: Say
+) -> Row:
     samples: list[float] = []
     calm: list[float] = []
     took: list[float] = []
+    changed = CHANGES[edit]
     for number in range(RELOADS):
-        say(f"sending: reload {number + 1} of {RELOADS}")
+        say(f"sending: {changed}, reload {number + 1} of {RELOADS}")
         times = [await governed.send() for _ in range(size.reload_sends)]
-        meanwhile, in_force = await _sends_during_reload(governed, policy)
+        meanwhile, in_force = await _sends_during_reload(governed, partial(edit, policy))
         times += meanwhile
         took.append(in_force)
         samples.append(max(times) / median(times))
@@ -243,16 +266,16 @@ async def _slowest(governed: Chat, plain: Chat, policy: Path, size: Size, say: S
         f"median {median(times) * 1e3:.1f} ms; in force {median(took):.1f} s after it was saved ({min(took):.1f} to "
         f"{max(took):.1f}); without module and reload the slowest is {median(calm):.1f} times the median"
     )
-    what = f"a policy of {size.people:,} people read anew meanwhile: the slowest message against the median one"
+    what = f"a policy of {size.people:,} people read anew, {changed}: the slowest message against the median one"
     return Row(NAME, what, tuple(samples), SLOWEST, detail=detail)
 
 
-async def _sends_during_reload(chat: Chat, policy: Path) -> tuple[list[float], float]:
+async def _sends_during_reload(chat: Chat, save: Callable[[], object]) -> tuple[list[float], float]:
     """Save the policy, and write messages until it is in force, after which many seconds is told, and all is done."""
     log = chat.homeserver.log
     position = log.stat().st_size
     saved = time.monotonic()
-    os.utime(policy)
+    save()
     times: list[float] = []
     in_force = 0.0
     while time.monotonic() < saved + PATIENCE:

@@ -21,7 +21,7 @@ ROWS = {
     "decisions": 6,
     "loading": 2,
     "search": 1,
-    "sending": 2,
+    "sending": 3,
     "planning": 1,
     "editing": 1,
     "importing": 3,
