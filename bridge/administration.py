@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from zoneinfo import ZoneInfo
 
 from bridge.commands import Answer, Asked, Commands, Word
+from bridge.days import DAY
 from bridge.office import Act, Desk, Office, command, not_administered, only, readable
 from policy.administered import books_named, members_named
 from policy.change import AddCover, AddToBook, CreateBook, RemoveFromBook, SetField
@@ -123,11 +124,13 @@ class Administration:
     async def deactivate(self, asked: Asked) -> str:
         """USR-2: permanent, so that it is asked twice."""
         words = tokens(asked.rest)
-        if words[-1:] == [CONFIRM]:
+        if words and words[-1].upper() == CONFIRM:
             says = "The membership of {names} has ended. What was written stays on record."
             return await self._set_status(asked, words[:-1], "left", ("active", "suspended", "invited"), says)
         desk = await self._office.desk(asked, "people")
         people = _people(desk, words, "“deactivate PERSON”")
+        act = Act(f"deactivate {words[0]}", [SetField(member.id, "status", "left") for member in people], "")
+        await self._office.tried(desk, act, "people")
         names = _listed(f"{member.name} ({member.id})" for member in people)
         again = " ".join(member.id for member in people)
         return (
@@ -181,7 +184,8 @@ class Administration:
             raise Answer(usage)
         first, last = as_day(parts[2][0]), as_day(parts[3][0])
         if first is None or last is None:
-            raise Answer(usage)
+            word = parts[2][0] if first is None else parts[3][0]
+            raise Answer(f"There is no {word}. {usage}" if DAY.fullmatch(word) else usage)
         desk = await self._office.desk(asked, "people")
         (absent, *more), (stand_in, *others) = _people(desk, parts[0], usage), _people(desk, parts[1], usage)
         if more or others:

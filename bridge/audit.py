@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -111,13 +111,30 @@ def as_data(entry: AuditEntry) -> dict[str, Any]:
 def as_text(entry: AuditEntry) -> str:
     """A line for people."""
     moment = datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{entry.number} {moment}Z {entry.who}: {entry.what} {'; '.join(_words(json.loads(entry.details)))}".rstrip()
+    did = "was refused" if entry.what == "refused" else entry.what
+    words = "; ".join(_words(json.loads(entry.details)))
+    return f"{entry.number} {moment}Z {entry.who}: {did}{': ' if did != entry.what and words else ' '}{words}".rstrip()
 
 
 def _words(details: Any) -> Iterator[str]:
     """What a line holds, in one line; lists are counted where they are long."""
     for name, value in details.items():
         if isinstance(value, list):
-            value = ", ".join(map(str, value)) if len(value) <= 5 else f"{len(value)} of them"
+            several = [_change(one) if isinstance(one, dict) else str(one) for one in value]
+            value = ", ".join(several) if len(value) <= 5 else f"{len(value)} of them"
         if value not in (None, "", 0) and (name, value) != ("times", 1) and name != "first":
-            yield f"{name} {value}"
+            yield f"{value}" if name in ("what", "command", "changes") else f"{name} {value}"
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    """One change of the policy, `hill/pat: status: active → left`."""
+    whom = change.get("person") or change.get("organisation") or ""
+    field = change.get("field") or (f"contact book {change['book']}" if change.get("book") else "")
+    before, after = (_side(change.get(side)) for side in ("before", "after"))
+    return ": ".join(filter(None, [str(whom), field, f"{before} → {after}"]))
+
+
+def _side(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {', '.join(one) if isinstance(one, list) else one}" for name, one in value.items())
+    return str(value or "nothing")

@@ -54,8 +54,8 @@ NOT_OURS = (
 )
 
 _ANOTHER_ANSWERS = (
-    "Not this bridge answers there, or it has another hs_token: registration.yaml and config.yaml have to hold the "
-    "same tokens, as `qwil registration` writes them, and the homeserver has to be restarted after it."
+    "Another program answers there, or the tokens differ: registration.yaml and config.yaml have to hold the same "
+    "tokens, as `qwil registration` writes them, and the homeserver has to be restarted after it."
 )
 _NO_CONNECTION = (
     "Correct appservice.address in config.yaml, run `qwil registration` again and restart the homeserver; a firewall "

@@ -103,10 +103,7 @@ class Office:
 
     async def do(self, desk: Desk, act: Act, what: Area) -> str:
         """Change the files as asked, if rights and rules allow it; the answer to the administrator."""
-        await self._require_rights(desk, act, what)
-        after = await asyncio.to_thread(edit, desk.files, act.changes, desk.policy)
-        if isinstance(after, Refusal):
-            await self.refuse(desk.asked, after.because)
+        after = await self.tried(desk, act, what)
         if after == desk.files:
             return "That is so already: nothing was changed."
         await self._audit(desk, act.what, {"changes": [on_record(desk.policy, change) for change in act.changes]})
@@ -118,6 +115,14 @@ class Office:
             await self._audit(desk, f"not done: {act.what}", {"reason": why})
             raise Answer(f"Nothing was done. {why}") from error
         return " ".join(part for part in (act.says, SAVED, note) if part)
+
+    async def tried(self, desk: Desk, act: Act, what: Area) -> Files:
+        """The files as they would be, if rights and rules allow it; nothing is written."""
+        await self._require_rights(desk, act, what)
+        after = await asyncio.to_thread(edit, desk.files, act.changes, desk.policy)
+        if isinstance(after, Refusal):
+            await self.refuse(desk.asked, after.because)
+        return after
 
     async def _require_rights(self, desk: Desk, act: Act, what: Area) -> None:
         for organisation in dict.fromkeys(map(organisation_of, act.changes)):

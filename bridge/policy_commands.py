@@ -30,7 +30,7 @@ from bridge.command_line import (
 
 if TYPE_CHECKING:
     from policy.ask import Outcome
-    from policy.mistake import Mistakes
+    from policy.mistake import Mistake, Mistakes
     from policy.model import Policy
 
 QUESTIONS = "see, search, start_chat, add, remove, leave, rename, send, export, review, administer"
@@ -52,7 +52,10 @@ def _check(asked: Namespace) -> int:
     if isinstance(found, tuple):
         mistakes, warned = found, []
     else:
-        mistakes, warned = (), [*warnings(found, time.time()), *foreseen(found, asked.policy.parent)]
+        mistakes, warned = (
+            tuple(_broken_tests(found)),
+            [*warnings(found, time.time()), *foreseen(found, asked.policy.parent)],
+        )
         if asked.config is not None:
             warned += unknown_networks(read_config(asked.config).web.staff_networks, found)
     if asked.json:
@@ -60,10 +63,26 @@ def _check(asked: Namespace) -> int:
         return BAD if mistakes else GOOD
     print_each(mistakes, sys.stdout)
     print_each((f"warning: {warning}" for warning in warned), sys.stderr)
-    if isinstance(found, tuple):
+    if isinstance(found, tuple) or mistakes:
         return BAD
     print(f"{asked.policy.name} is good: {_size(found)}.")
     return GOOD
+
+
+def _broken_tests(policy: Policy) -> Iterator[Mistake]:
+    """What is wrong with the file's own tests; whether the policy passes them is the matter of `test`."""
+    from policy.ask import is_rule, run_tests
+    from policy.mistake import Mistake, Place, quoted
+
+    for expectation, decision in run_tests(policy, time.time()):
+        unknown = [rule for rule in expectation.because or () if not is_rule(rule)]
+        wrong = [decision.error] if decision.error is not None else []
+        wrong += [
+            f"there is no rule {rule}; `qwil explain` and every refusal name those that object" for rule in unknown
+        ]
+        file, line, column = expectation.where.rsplit(":", 2)
+        for text in wrong:
+            yield Mistake(Place(file, int(line), int(column)), f"the test {quoted(expectation.name)}: {text}")
 
 
 def _size(policy: Policy) -> str:

@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import NamedTuple
 
 from bridge.commands import Answer, Asked
-from bridge.days import end_of, start_of, zone_of
+from bridge.days import DAY, end_of, start_of, zone_of
 from bridge.search_words import Phrase, phrases
 from policy.mistake import quoted
 from policy.model import Membership, Policy, UserId
@@ -96,4 +96,6 @@ def a_day(moment: Callable[[str, tzinfo], int], word: str, zone: tzinfo) -> int:
     try:
         return moment(word, zone)
     except ValueError:
+        if DAY.fullmatch(word):
+            raise Answer(f"There is no {word}.") from None
         raise Answer(f"A date is written like 2026-12-24, not {quoted(word)}.") from None

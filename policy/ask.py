@@ -47,6 +47,12 @@ HIGHEST_LIMIT = 1_000_000
 LONGEST_LIST = 10_000
 """As many people are read in one list; no chat holds a hundredth of them."""
 
+FAMILIES = {
+    "BOOK": 16, "BUT": 3, "CHAT": 11, "CL": 4, "DEV": 1, "DIR": 4, "EXP": 5, "EXT": 13, "FIL": 1, "IMP": 6, "INV": 15,
+    "LINK": 3, "LIST": 2, "PART": 9, "REV": 5, "ROLE": 7, "TRM": 1, "USR": 5,
+}  # fmt: skip
+"""The rules by family, each numbered from 1 to here."""
+
 
 class _NoQuestionError(Exception):
     """What is wrong with the words, in a sentence."""
@@ -67,6 +73,12 @@ class Outcome(NamedTuple):
             and self.decision.allowed == expected.allowed
             and set(expected.because or ()) <= set(self.decision.rules)
         )
+
+
+def is_rule(name: str) -> bool:
+    """Is there a rule of that name?"""
+    family, _, number = name.partition("-")
+    return number.isdecimal() and 1 <= int(number) <= FAMILIES.get(family, 0)
 
 
 def read_question(policy: Policy, data: object) -> Question | Decision:

@@ -67,7 +67,8 @@ def _checked(edited: Files, before: Policy, after: Amended) -> Files | Refusal:
     """The edited files, parsed again: good, and different in nothing but what was asked for."""
     policy = policy_in(edited, before)
     if not isinstance(policy, Policy):
-        return Refusal(tuple(dict.fromkeys(map(_coming, policy))))
+        people = {**before.people, **after.people}
+        return Refusal(tuple(dict.fromkeys(_coming(mistake, people) for mistake in policy)))
     as_meant = policy.people.keys() == before.people.keys() | after.people.keys() and all(
         _stands_for(member, after.people[person]) if person in after.people else member == before.people[person]
         for person, member in policy.people.items()
@@ -85,11 +86,16 @@ def _standing(mistake: Mistake) -> Objection:
     return Objection("", f"The policy has a mistake already, repair that first: {mistake}")
 
 
-def _coming(mistake: Mistake) -> Objection:
-    """A mistake that the edit would make, without its place in a text nobody has seen."""
+def _coming(mistake: Mistake, people: Mapping[PersonId, Membership]) -> Objection:
+    """A mistake that the edit would make, without its place in a text nobody has seen; people by their names."""
     rule = _RULE.search(mistake.text)
     text = _RULE.sub("", mistake.text)
-    return Objection(rule[1].partition(",")[0] if rule else "", f"{text[:1].upper()}{text[1:]}.".replace("?.", "?"))
+    first, _, rest = text.partition(" ")
+    person = people.get(PersonId(first))
+    text = f"{person.name} ({first}) {rest}" if person is not None else text
+    # An identifier is written as it is, also where a sentence begins.
+    begun = text if "/" in first else f"{text[:1].upper()}{text[1:]}"
+    return Objection(rule[1].partition(",")[0] if rule else "", f"{begun}.".replace("?.", "?"))
 
 
 class _Edit:

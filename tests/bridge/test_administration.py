@@ -402,3 +402,31 @@ async def test_a_template_of_another_kind_is_not_given_as_a_spreadsheet(office: 
     assert "“import template csv” or “import template xlsx”" in await office.say(OFFICE, "import template pdf")
     assert not office.carrier.sent
     assert "Fill in people.csv" in await office.say(OFFICE, "import template CSV")
+
+
+async def test_rights_and_rules_are_looked_at_before_anybody_is_asked_to_confirm(office: Office) -> None:
+    assert "CONFIRM" not in (said := await office.say(OFFICE, "deactivate hill/head"))
+    assert "(ROLE-" in said
+    assert "CONFIRM" not in await office.say(HEAD, "deactivate t.ok")
+    assert [what for _, what, _ in await office.record()] == ["refused", "refused"]
+
+
+async def test_confirm_may_be_written_in_small_letters(office: Office) -> None:
+    await office.say(OFFICE, "book remove violin p.chan")
+
+    assert "has ended" in await office.say(OFFICE, "deactivate hill/p.ray confirm")
+    assert office.person("p.ray").status == "left"
+
+
+async def test_a_day_that_is_none_is_said_to_be_none(office: Office) -> None:
+    said = await office.say(OFFICE, "cover t.ok by head from 2026-11-31 until 2026-12-24")
+
+    assert said.startswith("There is no 2026-11-31. Write “cover")
+    assert (await office.say(OFFICE, "cover t.ok by head from soon until later")).startswith("Write “cover")
+
+
+async def test_a_refusal_begins_with_a_name_and_never_with_a_capitalised_identifier(office: Office) -> None:
+    said = await office.say(HEAD, "reviewer p.chan all")
+
+    assert "Hill/p.chan" not in said
+    assert "Mei Chan" in said

@@ -102,7 +102,22 @@ async def test_lines_are_found_by_who_what_and_since(store: Store) -> None:
 async def test_a_line_reads_like_a_sentence(store: Store) -> None:
     entry = await store.audit("@ann:hill.example", "refused", {"command": "add ben", "because": ["EXT-3"]}, time=0)
 
-    assert as_text(entry) == "1 1970-01-01 00:00:00Z @ann:hill.example: refused command add ben; because EXT-3"
+    assert as_text(entry) == "1 1970-01-01 00:00:00Z @ann:hill.example: was refused: add ben; because EXT-3"
+
+
+async def test_a_refused_invitation_and_a_change_of_the_policy_read_like_sentences(store: Store) -> None:
+    what = "inviting @kim:far.example by @ann:hill.example in !room:hill.example"
+    refused = await store.audit("@ann:hill.example", "refused", {"what": what, "because": ["DIR-4"]}, time=0)
+    status = {"person": "hill/pat", "field": "status", "before": "active", "after": "left"}
+    book = {"person": "hill/pat", "book": "one", "before": "not in it", "after": "in it"}
+    new = {"person": "hill/kim", "before": None, "after": {"name": "Kim", "books": ["one", "two"]}}
+    done = await store.audit("@ann:hill.example", "import into hill", {"changes": [status, book, new]}, time=0)
+
+    assert as_text(refused).endswith(f"@ann:hill.example: was refused: {what}; because DIR-4")
+    assert as_text(done).endswith(
+        "import into hill hill/pat: status: active → left, hill/pat: contact book one: not in it → in it, "
+        "hill/kim: nothing → name Kim; books one, two"
+    )
 
 
 async def test_a_policy_that_comes_into_force_is_noted_with_what_is_different(store: Store) -> None:
@@ -164,7 +179,7 @@ async def test_the_program_shows_hands_out_and_checks_the_audit(
     await some_lines(store, 3)
 
     assert await cli("audit", "-c", str(config), "--who", "user1") == 0
-    assert capsys.readouterr().out == "2 1970-01-01 00:01:41Z @user1:hill.example: refused text No 1.\n"
+    assert capsys.readouterr().out == "2 1970-01-01 00:01:41Z @user1:hill.example: was refused: text No 1.\n"
 
     assert await cli("audit", "-c", str(config), "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -95,6 +95,30 @@ def test_check_warns_apart_from_what_it_found(tmp_path: Path, capsys: pytest.Cap
     assert "warning" not in said.out
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("[BOOK-8]", "[BOOK-88]", "there is no rule BOOK-88"),
+        ("hillside/p.north]", "hillside/p.nord]", 'unknown person "hillside/p.nord"'),
+        ("do: start_chat", "do: strat_chat", 'did you mean "start_chat"?'),
+    ],
+)
+def test_check_looks_whether_tests_ask_anything(
+    right: str, wrong: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert right in POLICY
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.replace(right, wrong))
+
+    status = main(["check", str(path)])
+
+    out = capsys.readouterr().out
+    assert status == 1
+    assert said in out
+    assert out.startswith("policy.yaml:")
+    assert "is good" not in out
+
+
 def test_check_warns_of_networks_for_staff_of_nobody(
     policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -209,7 +209,7 @@ async def test_until_is_the_end_of_that_day_where_the_organisation_is(bot: Bot) 
         ("!export everything", 'I do not understand "everything" there. Write “!export [pdf|zip] [until DATE]”'),
         ("!export until tomorrow", 'A date is written like 2026-12-24, not "tomorrow"'),
         ("!export until", "A date is written like 2026-12-24"),
-        ("!export until 2026-02-30", "A date is written like 2026-12-24"),
+        ("!export until 2026-02-30", "There is no 2026-02-30."),
         ("!export pdf zip", 'I do not understand "zip" there'),
     ],
 )
