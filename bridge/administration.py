@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from zoneinfo import ZoneInfo
 
 from bridge.commands import Answer, Asked, Commands, Word
-from bridge.days import DAY
 from bridge.office import Act, Desk, Office, command, not_administered, only, readable
 from policy.administered import books_named, members_named
 from policy.change import AddCover, AddToBook, CreateBook, RemoveFromBook, SetField
@@ -20,7 +19,7 @@ from policy.model import Book, Membership, Moment, Policy, Status
 from policy.naming import tokens
 from policy.question import Area
 from policy.reach import status
-from policy.yaml_nodes import as_day
+from policy.yaml_nodes import DAY, as_day
 
 SHOWN = 50
 """Lines of a list in one answer."""

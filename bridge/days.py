@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from policy.model import Policy
-
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-"""What looks like a day, which 2026-11-31 is not."""
 
 LAST = date(9998, 12, 31)
 """The last day that another one follows in every zone."""

@@ -7,13 +7,14 @@ from datetime import tzinfo
 from typing import NamedTuple
 
 from bridge.commands import Answer, Asked
-from bridge.days import DAY, end_of, start_of, zone_of
+from bridge.days import end_of, start_of, zone_of
 from bridge.search_words import Phrase, phrases
 from policy.mistake import quoted
 from policy.model import Membership, Policy, UserId
 from policy.naming import tokens
 from policy.reach import linked
 from policy.search import fold
+from policy.yaml_nodes import DAY
 
 KINDS = ("staff", "client", "external")
 FILTERS = ("by", "from", "until", "kind")

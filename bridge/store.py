@@ -18,7 +18,7 @@ import os
 import sqlite3
 from array import array
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -769,6 +769,9 @@ def try_to_open(path: str) -> None:
             "`database` in config.yaml."
         )
     try:
+        # All that was written lies in it: a new one is for the bridge's account alone, and its journals with it.
+        with suppress(OSError):
+            Path(path).touch(mode=0o600)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA schema_version")
     except sqlite3.OperationalError as error:

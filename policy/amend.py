@@ -267,7 +267,9 @@ def _unstaffed(after: Amended, organisation: str, book: str, clients: list[Membe
     invited = sorted(
         one.name for one in after.members(organisation, book) if one.role == "staff" and one.status == "invited"
     )
-    waiting = f" ({', '.join(invited)} has to accept the invitation)" if invited else ""
+    waiting = (
+        f" ({', '.join(invited)} {'has' if len(invited) == 1 else 'have'} to accept the invitation)" if invited else ""
+    )
     text = f"The contact book {book} has no active staff{waiting}: add one of the staff to it before its clients."
     return Objection("BOOK-4", text)
 

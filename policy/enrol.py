@@ -20,7 +20,7 @@ from typing import Generic, NamedTuple, TypeVar, cast
 from policy.mistake import Notebook, quoted
 from policy.model import Admin, Membership, Moment, PersonId, Policy, Requirement, ReviewLevel, Role, Status, UserId
 from policy.sheet import Sheet
-from policy.yaml_nodes import as_day, unfit_text
+from policy.yaml_nodes import as_day, no_day, unfit_text
 
 STEP = 256
 """People between two steps: about a millisecond."""
@@ -30,6 +30,7 @@ STEP_AGAIN = 1_024
 
 LONGEST_NAME = 500
 LONGEST_EMAIL = 320
+ONE_EACH = "an address belongs to one person in an organisation"
 LONGEST_MATRIX = 255
 
 ROLES: Mapping[str, Role] = {"staff": "staff", "client": "client"}
@@ -373,8 +374,8 @@ class _Reader:
         seen.discard("")
         if len(seen) != expected:
             for index, email, earlier in self._repeated("email", str.lower):
-                text = f"e-mail {quoted(email)} is used by {self._who(earlier)} already: one profile has it (INV-11)"
-                self.note(index, "email", text)
+                text = f"e-mail {quoted(email)} is used by {self._who(earlier)} already: {ONE_EACH}"
+                self.note(index, "email", f"{text} (INV-11)")
 
     def _repeated(self, heading: str, fold: Callable[[str], str]) -> Iterator[tuple[int, str, int]]:
         """What stands twice in a column, with where it stood first; the whole column is looked through, once."""
@@ -531,7 +532,7 @@ class _Reader:
         word = text.strip()
         day = as_day(word)
         if word and day is None:
-            return (inf, None), (f"until is a day like 2026-12-31 (year-month-day), not {quoted(word)}",)
+            return (inf, None), (f"until {no_day(word, quoted(word))}",)
         return (inf if day is None else day_after(day, self.to.zone), day), ()
 
     def _book_list(self, text: str) -> tuple[frozenset[str], tuple[str, ...]]:

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 from policy.amend import Amended, forbidden
 from policy.change import AddPerson, AddToBook, Change, CreateBook, RemoveFromBook, SetField
 from policy.csv_people import NAMES
-from policy.enrol import IDENTIFIER, Columns, Enrolled, Enrolment, changed_role, check
+from policy.enrol import IDENTIFIER, ONE_EACH, Columns, Enrolled, Enrolment, changed_role, check
 from policy.import_reasons import in_words, mistakes_of_headings, no_staff, reason_of
 from policy.import_verdicts import MOST_CLIENTS, MOST_ROWS, Import, Outcome, Reason, Table, Verdict
 from policy.mistake import Notebook, Place, quoted
@@ -267,7 +267,7 @@ class _Importing:
         here = set(self.persons)
         for index, owner in enumerate(owners.get(email) for email in emails):
             if owner is not None and owner not in here:
-                text = f"{quoted(self.policy.people[owner].email)} is used by {owner} already: one profile has it"
+                text = f"{quoted(self.policy.people[owner].email)} is used by {owner} already: {ONE_EACH}"
                 self._refuse(index, Reason("email", f"{text} (INV-11)"))
 
     def _compare(self) -> None:

@@ -22,6 +22,9 @@ PAGE = 500
 # What was refused ends with who asked for it, and where: neither holds a space, whatever type an event claims to have.
 _WHO = re.compile(r".* (?:by|of) (@\S+)(?: (?:in|into) \S+)?", re.DOTALL)
 
+_OWN_MOVES = {"join": "entering", "leave": "leaving", "knock": "asking to enter"}
+_MOVES = {"invite": "inviting", "leave": "removing", "ban": "banning"}
+
 
 class Refusal(NamedTuple):
     """Something that was refused, once or several times."""
@@ -30,7 +33,7 @@ class Refusal(NamedTuple):
     first: Moment
     last: Moment
     what: str
-    """`m.room.message by @ann:example.org in !room:example.org`"""
+    """`m.room.message by @ann:example.org in !room:example.org`, `inviting @kim:example.org by …`"""
     rules: tuple[str, ...]
     text: str
     times: int
@@ -77,6 +80,15 @@ class Refusals:
 def _seen(text: str) -> dict[str, int]:
     pairs = (entry.partition(":") for entry in text.split(","))
     return {process: int(number) for process, _, number in pairs if number.isascii() and number.isdecimal()}
+
+
+def doing(kind: str, sender: str, state_key: str | None, membership: object) -> str:
+    """What an event does, for people: `inviting @kim:example.org`; other types than of members as they are called."""
+    if kind != "m.room.member":
+        return kind
+    own = state_key == sender
+    word = _OWN_MOVES.get(str(membership), "") if own else _MOVES.get(str(membership), "")
+    return (word if own else f"{word} {state_key}") if word else kind
 
 
 def who_asked(what: str) -> UserId | None:

@@ -310,7 +310,8 @@ class Reading:
             return None
         day = as_day(node.value) if isinstance(node, Scalar) else None
         if day is None:
-            self.note(node, f"{what} is a day like 2026-12-31 (year-month-day), not {_kind(node)}")
+            word = node.value if isinstance(node, Scalar) else ""
+            self.note(node, f"{what} {no_day(word, _kind(node))}")
         return day
 
 
@@ -320,6 +321,12 @@ def as_day(text: str) -> date | None:
         return date.fromisoformat(text) if DAY.fullmatch(text) else None
     except ValueError:
         return None
+
+
+def no_day(word: str, shown: str) -> str:
+    """What is wrong with a word that is no day, as the end of a sentence."""
+    missing = f"names a day that there is not: there is no {word}"
+    return missing if DAY.fullmatch(word) else f"is a day like 2026-12-31 (year-month-day), not {shown}"
 
 
 def unfit_text(value: str, longest: int, *, lines: bool = False) -> str | None:

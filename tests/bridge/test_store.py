@@ -386,3 +386,15 @@ async def test_a_postgresql_that_stops_is_away_and_the_record_goes_on_by_itself_
 async def test_a_postgresql_that_has_no_such_database_refuses(postgres: str) -> None:
     with pytest.raises(StoreRefused, match=r'database "nowhere" does not exist\. Check `database` in config\.yaml'):
         await Store.open(str(URL(postgres).with_path("/nowhere", keep_query=True)))
+
+
+async def test_a_new_database_is_for_its_owner_alone(tmp_path: Path) -> None:
+    store = await Store.open(f"sqlite:{tmp_path}/qwil.db")
+    try:
+        await store.receive("t1", [event("$1")], received=1.0)
+
+        files = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        assert files["qwil.db"] == 0o600
+        assert set(files.values()) == {0o600}
+    finally:
+        await store.close()

@@ -376,7 +376,8 @@ def test_roles_do_not_change_and_who_has_left_does_not_come_back() -> None:
 
 def test_what_would_be_a_mistake_in_the_file_is_refused_in_its_words() -> None:
     assert refusal(SetField(p("hill/p.chan"), "email", "t@hill.example")) == (
-        'INV-11: E-mail "t@hill.example" is used by hill/t.ok already: one profile has it.'
+        'INV-11: E-mail "t@hill.example" is used by hill/t.ok already: '
+        "an address belongs to one person in an organisation."
     )
     assert refusal(SetField(p("hill/p.chan"), "mobile", "0770")).startswith('INV-9: "0770" is not a phone number')
 

@@ -190,7 +190,8 @@ def test_an_identifier_twice_and_an_address_twice_are_refused() -> None:
     assert said(plan)[0] == 'row 2 a: refused: identifier: "a" stands in rows 2 and 3: keep one (IMP-4)'
     assert plan.verdicts[1].outcome == "refused"
     assert said(plan)[2] == (
-        'row 4 b: refused: email: "gone@x.example" is used by hill/gone already: one profile has it (INV-11)'
+        'row 4 b: refused: email: "gone@x.example" is used by hill/gone already: '
+        "an address belongs to one person in an organisation (INV-11)"
     )
 
 

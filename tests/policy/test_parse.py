@@ -237,7 +237,8 @@ def test_a_large_spreadsheet_is_read_in_many_steps_and_mistakes_keep_their_rows(
     assert waited > 20
     assert [str(mistake) for mistake in result] == [
         'hillside.csv:2505:7: "c2500" is not a Matrix ID like @name:example.org',
-        'hillside.csv:2705:5: e-mail "c9@mail.example" is used by hillside/c9 already: one profile has it (INV-11)',
+        'hillside.csv:2705:5: e-mail "c9@mail.example" is used by hillside/c9 already: '
+        "an address belongs to one person in an organisation (INV-11)",
     ]
 
 

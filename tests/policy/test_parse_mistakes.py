@@ -190,7 +190,7 @@ IN_THE_POLICY = {
     ),
     "cover on a day that no calendar has": (
         ("from: 2026-12-01", "from: 2026-11-31"),
-        'policy.yaml:16:52: from is a day like 2026-12-31 (year-month-day), not "2026-11-31"',
+        "policy.yaml:16:52: from names a day that there is not: there is no 2026-11-31",
     ),
     "cover that overlaps itself": (
         (
@@ -393,7 +393,7 @@ IN_THE_SPREADSHEET = {
     "e-mail of another": (
         ("p.north@mail.example", "P.Chan@Mail.example"),
         'hillside.csv:6:5: e-mail "p.chan@mail.example" is used by hillside/p.chan already: '
-        "one profile has it (INV-11)",
+        "an address belongs to one person in an organisation (INV-11)",
     ),
     "no e-mail address": (
         ("p.north@mail.example", "p.north"),

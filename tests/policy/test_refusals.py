@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from policy.refusals import PAGE, Refusals, who_asked
+from policy.refusals import PAGE, Refusals, doing, who_asked
 
 
 def note(refusals: Refusals, who: str, text: str = "No.", now: float = 1.0) -> None:
@@ -98,3 +98,22 @@ def test_many_are_handed_out_a_page_at_a_time() -> None:
 )
 def test_who_asked_is_known_whatever_an_event_calls_itself(what: str, who: str | None) -> None:
     assert who_asked(what) == who
+
+
+@pytest.mark.parametrize(
+    ("kind", "whom", "membership", "said"),
+    [
+        ("m.room.member", "@kim:far.example", "invite", "inviting @kim:far.example"),
+        ("m.room.member", "@kim:far.example", "leave", "removing @kim:far.example"),
+        ("m.room.member", "@ann:hill.example", "leave", "leaving"),
+        ("m.room.member", "@ann:hill.example", "join", "entering"),
+        ("m.room.member", "x by @eve:far.example in !y", "invite", "inviting x by @eve:far.example in !y"),
+        ("m.room.member", "@kim:far.example", 7, "m.room.member"),
+        ("m.room.message", None, None, "m.room.message"),
+    ],
+)
+def test_what_was_refused_is_said_by_what_it_does(kind: str, whom: str | None, membership: object, said: str) -> None:
+    what = doing(kind, "@ann:hill.example", whom, membership)
+
+    assert what == said
+    assert who_asked(f"{what} by @ann:hill.example in !room:hill.example") == "@ann:hill.example"
