@@ -1,22 +1,25 @@
 """What was judged stands until the policy, the room or the date is another one.
 
-Nearly every message is like one before it: by the same person, of the same type, into a room that nothing has changed.
-Such a verdict is kept with the policy that gave it, for as long as no date in that policy turns, and beside it the very
-state events it was given for. A new policy begins with nothing, and only what passed is kept: refusals are judged anew.
+Nearly every message is like one before it: by the same person, of the same type, into a room whose state is the same.
+Such a verdict is kept with the policy that gave it, for as long as no date in that policy turns, and under the number
+of the very state it was given for. A new policy begins with nothing, and only what passed is kept: refusals are judged
+anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from policy.judge import Passes, Verdict
 from policy.model import Moment, Policy, UserId
-from policy.room import Attempt, Room, Stated
+from policy.room import Attempt, Room
 from policy.turns import steady
 
 MOST = 10_000
-"""State events held; Synapse by default keeps as many in memory itself."""
+"""Rooms remembered; then all are forgotten."""
+
+StateNumber = int
+"""Names one state of one room: in Synapse its state group, which never changes."""
 
 _KEPT = "settled"
 
@@ -28,55 +31,43 @@ _COMMON = frozenset({"m.room.message", "m.reaction"})
 class _Settled:
     """What passed in one room."""
 
-    state: tuple[Stated, ...]
+    state: StateNumber
     since: Moment
     until: Moment
     passed: set[tuple[UserId, str]] = field(default_factory=set)
 
-    def holds(self, state: tuple[Stated, ...], now: Moment) -> bool:
-        return self.since <= now < self.until and self.state == state
+    def holds(self, state: StateNumber, now: Moment) -> bool:
+        return self.state == state and self.since <= now < self.until
 
 
-@dataclass(slots=True)
-class _Rooms:
-    rooms: dict[str, _Settled] = field(default_factory=dict)
-    events: int = 0
+def settles(room: Room, attempt: Attempt, verdict: Verdict) -> bool:
+    """Whether a verdict of `judge` depends on nothing but who writes what type of event in which state of the room.
 
-
-def has_passed(
-    policy: Policy, room_id: str, state: Collection[Stated], sender: UserId, event_type: str, now: Moment
-) -> bool:
-    """Whether an event of that type by that sender passed in exactly this state, and would again; no state event."""
-    settled = _rooms(policy).rooms.get(room_id)
-    return settled is not None and (sender, event_type) in settled.passed and settled.holds(tuple(state), now)
-
-
-def settle(
-    policy: Policy, room_id: str, state: Collection[Stated], room: Room, attempt: Attempt, verdict: Verdict, now: Moment
-) -> None:
-    """Remember a verdict of `judge` that depends on nothing but who writes what type of event where."""
-    if verdict != Passes() or not _depends_on_nothing_else(room, attempt):
-        return
-    kept, now_there = _rooms(policy), tuple(state)
-    settled = kept.rooms.get(room_id)
-    if settled is None or not settled.holds(now_there, now):
-        if kept.events + len(now_there) > MOST:
-            kept.rooms.clear()
-            kept.events = 0
-        before = kept.rooms.pop(room_id, None)
-        kept.events += len(now_there) - (len(before.state) if before else 0)
-        settled = kept.rooms[room_id] = _Settled(now_there, *steady(policy, now))
-    settled.passed.add((attempt.sender, attempt.type))
-
-
-def _depends_on_nothing_else(room: Room, attempt: Attempt) -> bool:
-    """In a draft the words count, of other events what they are about, and the bot's are checked one by one."""
+    In a draft the words count, of other events what they are about, and the bot's are checked one by one.
+    """
     said = attempt.state_key is None and attempt.type in _COMMON
-    return said and attempt.sender != room.bot and room.made and room.begun()
+    return said and verdict == Passes() and attempt.sender != room.bot and room.made and room.begun()
 
 
-def _rooms(policy: Policy) -> _Rooms:
-    found: _Rooms | None = policy.memo.get(_KEPT)
+def settle(policy: Policy, room: str, state: StateNumber, sender: UserId, event_type: str, now: Moment) -> None:
+    """Remember that this passed."""
+    rooms = _rooms(policy)
+    settled = rooms.get(room)
+    if settled is None or not settled.holds(state, now):
+        if len(rooms) >= MOST:
+            rooms.clear()
+        settled = rooms[room] = _Settled(state, *steady(policy, now))
+    settled.passed.add((sender, event_type))
+
+
+def has_passed(policy: Policy, room: str, state: StateNumber, sender: UserId, event_type: str, now: Moment) -> bool:
+    """Whether an event of that type by that sender passed in exactly this state, and would again; no state event."""
+    settled = _rooms(policy).get(room)
+    return settled is not None and (sender, event_type) in settled.passed and settled.holds(state, now)
+
+
+def _rooms(policy: Policy) -> dict[str, _Settled]:
+    found: dict[str, _Settled] | None = policy.memo.get(_KEPT)
     if found is None:
-        found = policy.memo[_KEPT] = _Rooms()
+        found = policy.memo[_KEPT] = {}
     return found

@@ -66,7 +66,7 @@ from policy.room import Attempt, Room, room_of, user_ids
 from policy.room_events import ENTRY, MAILED, POLICY_STAYS, PUBLISHED
 from policy.rooms import DRAFT
 from policy.said_of_oneself import SaidOfOneself
-from policy.settled import has_passed, settle
+from policy.settled import StateNumber, has_passed, settle, settles
 from policy.terms import owed_objection
 from policy.terms_file import OwedFile
 from policy.turns import turn_steps
@@ -117,6 +117,8 @@ class PolicyModule:
         self._store: Any = self._hs.get_datastores().main
         self._makings: dict[UserId, list[tuple[float, Making]]] = {}
         self._let_in = LetIn()
+        self._settling: dict[int, tuple[Policy, Moment]] = {}
+        """What was just judged so that it stands for more than one event, by the event's identity."""
         self._badges: dict[tuple[UserId, str], Badge] = {}
         self._archive = Archive(self._store.get_max_account_data_stream_id, self._archived, self._take_out_of_archive)
         self._refuse_forced_encryption()
@@ -155,6 +157,8 @@ class PolicyModule:
         self._mail_without_us, members.do_3pid_invite = members.do_3pid_invite, self.do_3pid_invite
         # A callback there costs every message of our own people 50 µs, though what they write is judged already.
         self._spam_without_us, spam.check_event_for_spam = spam.check_event_for_spam, self.check_event_for_spam
+        self._rules = self._hs.get_module_api_callbacks().third_party_event_rules
+        self._ask_without_us, self._rules.check_event_allowed = self._rules.check_event_allowed, self._ask_modules
         Departed(self._api).register()
         Devices(self._api, self._know_each_other, self._governs).register()
         SaidOfOneself(self._api, self._governs).register()
@@ -237,9 +241,6 @@ class PolicyModule:
         if self._file.policy is None and event.sender == self._settings.bot:
             return True, None
         policy, now = self._policy(), time.time()
-        if self._passed_before(policy, event, state, now):
-            self._noticed(event)
-            return True, None
         room = room_of(state, self._settings.bot) if _CREATE in state else None
         attempt = await self._attempt(event, room)
         if beginning := self._beginning(policy, room, attempt, now):
@@ -251,15 +252,39 @@ class PolicyModule:
         if objection := self._terms_owed(policy, room, attempt, now):
             raise client_error(objection)
         verdict = judge(policy, self._settings.unlisted_accounts, room, attempt, now)
-        settle(policy, event.room_id, state.values(), room, attempt, verdict, now)
+        if settles(room, attempt, verdict):
+            self._settling[id(event)] = policy, now
         return await self._carry_out(event, room, attempt, verdict)
 
-    def _passed_before(self, policy: Policy, event: EventBase, state: StateMap[EventBase], now: Moment) -> bool:
+    async def _ask_modules(self, event: EventBase, context: Any) -> Answer:
+        """What Synapse asks of all modules; for one more message like the last one it loads no state of the room."""
+        state: StateNumber | None = getattr(context, "state_group_before_event", None)
+        if state is None or len(self._rules._check_event_allowed_callbacks) != 1:
+            return await self._asked(event, context)
+        if self._passed_before(event, state):
+            self._noticed(event)
+            return True, None
+        try:
+            answer = await self._asked(event, context)
+            if judged := self._settling.get(id(event)):
+                policy, now = judged
+                settle(policy, event.room_id, state, UserId(event.sender), event.type, now)
+            return answer
+        finally:
+            self._settling.pop(id(event), None)
+
+    async def _asked(self, event: EventBase, context: Any) -> Answer:
+        answer: Answer = await self._ask_without_us(event, context)
+        return answer
+
+    def _passed_before(self, event: EventBase, state: StateNumber) -> bool:
         """Whether this is one more message of somebody whose last one passed, and nothing has changed since."""
-        sender = UserId(event.sender)
-        if event.is_state() or any(member.id in self._owed.people for member in policy.accounts.get(sender, ())):
+        policy, sender = self._file.policy, UserId(event.sender)
+        if policy is None or event.is_state():
             return False
-        return has_passed(policy, event.room_id, state.values(), sender, event.type, now)
+        if any(member.id in self._owed.people for member in policy.accounts.get(sender, ())):
+            return False
+        return has_passed(policy, event.room_id, state, sender, event.type, time.time())
 
     def _terms_owed(self, policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Objection | None:
         """TRM-1: whoever owes an answer to new terms writes nothing but in the direct chat with the bot."""
