@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
@@ -42,6 +42,9 @@ FOLDER = RAM if Path(RAM).is_dir() else None
 HELD = 5
 """As many come in with the first message without the bridge."""
 
+WARM_UP = 2
+"""Half as many messages go before those that count."""
+
 RELOADS = 4
 
 IN_FORCE = b"is in force"
@@ -64,14 +67,26 @@ async def _measured(size: Size, say: Say) -> list[Row]:
     people = _room_mates(world, size.room)
     with TemporaryDirectory(prefix="qwil-bench-", dir=FOLDER) as folder:
         policy = _written(world, Path(folder, "policy"))
-        module = {"policy": str(policy), "bot": f"@{BOT}:{SERVER}"}
-        async with (
-            _chat(Homeserver(Path(folder, "with"), server_name=SERVER, module=module), people, say) as governed,
-            _chat(Homeserver(Path(folder, "without"), server_name=SERVER), people, say) as plain,
-        ):
-            cost = await _cost(governed, plain, size, say)
+        cost = await _cost(Path(folder), policy, people, size, say)
+        async with _homeservers(Path(folder, "reloads"), policy, people, say, without=1) as (governed, plain):
             slowest = [await _slowest(governed, plain, policy, edit, size, say) for edit in CHANGES]
     return [cost, *slowest]
+
+
+@asynccontextmanager
+async def _homeservers(
+    folder: Path, policy: Path, people: Sequence[Membership], say: Say, *, without: int, last: bool = False
+) -> AsyncIterator[list[Chat]]:
+    """The same chat on a homeserver with the module, which is started first or last, and on so many without."""
+    module = {"policy": str(policy), "bot": f"@{BOT}:{SERVER}"}
+    plain = [Homeserver(folder / f"{number}" / "without", server_name=SERVER) for number in range(without)]
+    governed = Homeserver(folder / "with", server_name=SERVER, module=module)
+    async with AsyncExitStack() as running:
+        begun = [
+            await running.enter_async_context(_chat(one, people, say))
+            for one in ([*plain, governed] if last else [governed, *plain])
+        ]
+        yield [begun[-1], *begun[:-1]] if last else begun
 
 
 def _room_mates(world: World, count: int) -> list[Membership]:
@@ -201,30 +216,34 @@ def _powers(bot: Device, people: Sequence[Membership]) -> object:
     return power_levels(bot.user, [one.matrix for one in people if one.role == "staff" and one.matrix])
 
 
-async def _cost(governed: Chat, plain: Chat, size: Size, say: Say) -> Row:
-    chats = (governed, plain)
-    rounds: list[tuple[float, float]] = []
-    await _round(chats, size.sends)
+async def _cost(folder: Path, policy: Path, people: Sequence[Membership], size: Size, say: Say) -> Row:
+    """Homeservers started anew each time: of two equal ones one is faster by hundredths for as long as it runs."""
+    ratios: list[float] = []
+    apart: list[float] = []
     for number in range(size.send_rounds):
         say(f"sending: round {number + 1} of {size.send_rounds}")
-        rounds.append(await _round(chats, size.sends))
-    ours, theirs = (median(side) / size.sends * 1e3 for side in zip(*rounds, strict=True))
-    ratios = tuple(our / their for our, their in rounds)
+        there = _homeservers(folder / f"round-{number}", policy, people, say, without=2, last=number % 2 == 1)
+        async with there as chats:
+            await _round(chats, size.sends // WARM_UP)
+            ours, *theirs = await _round(chats, size.sends)
+        ratios.append(ours / mean(theirs))
+        apart.append(max(theirs) / min(theirs) - 1)
     what = f"a message in a chat of {size.room}, {size.people:,} people: Synapse's CPU with the module against without"
-    return Row(NAME, what, ratios, CPU, detail=f"{ours:.2f} ms against {theirs:.2f} ms a message")
+    each = f"{ours / size.sends * 1e3:.2f} ms against {mean(theirs) / size.sends * 1e3:.2f} ms a message"
+    detail = f"{each}; two homeservers without it differ by {median(apart):.1%} (up to {max(apart):.1%})"
+    return Row(NAME, what, tuple(ratios), CPU, detail=detail)
 
 
-async def _round(chats: tuple[Chat, Chat], sends: int) -> tuple[float, float]:
-    """Seconds of the processor for so many messages to each, one to one and one to the other.
+async def _round(chats: Sequence[Chat], sends: int) -> list[float]:
+    """Seconds of the processor for so many messages to each, one to one and one to the next.
 
-    What a homeserver still does after it has answered is counted too: it goes on while the other one is asked.
+    What a homeserver still does after it has answered is counted too: it goes on while the other ones are asked.
     """
     before = [chat.used() for chat in chats]
     for number in range(sends):
         for chat in chats if number % 2 == 0 else chats[::-1]:
             await chat.send()
-    ours, theirs = (chat.used() - start for chat, start in zip(chats, before, strict=True))
-    return ours, theirs
+    return [chat.used() - start for chat, start in zip(chats, before, strict=True)]
 
 
 def _one_row(policy: Path) -> None:

@@ -21,7 +21,7 @@ class Size:
     searches: int = 2_000
     room: int = 10
     """Participants of the chat that is written in."""
-    sends: int = 40
+    sends: int = 160
     """To each homeserver in a round."""
     reload_sends: int = 300
     chats: tuple[int, ...] = (1_000, 100_000)
@@ -29,7 +29,7 @@ class Size:
     stored: int = 5_000
     """Events put on record."""
     rounds: int = 9
-    send_rounds: int = 60
+    send_rounds: int = 9
 
 
 FULL = Size()
