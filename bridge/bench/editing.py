@@ -53,6 +53,7 @@ def measure_importing(size: Size, say: Say) -> Iterator[Row]:
         (first, "openpyxl", spreadsheet.write(newcomers(), "xlsx"), read_excel),
         (later, "openpyxl", spreadsheet.write(school_year(), "xlsx"), read_excel),
         (first, "the bare csv module", spreadsheet.write(newcomers(), "csv"), read_csv),
+        (later, "the bare csv module", spreadsheet.write(school_year(), "csv"), read_csv),
     ):
         say(f"importing: {whom}, against {name}")
         turns = in_turns(lambda d=data: dry_run(policy, d), lambda d=data, r=read: r(d), size.rounds)  # type: ignore[misc]

@@ -24,7 +24,7 @@ ROWS = {
     "sending": 3,
     "planning": 1,
     "editing": 1,
-    "importing": 3,
+    "importing": 4,
     "record": 1,
     "export": 4,
 }
