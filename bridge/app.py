@@ -34,6 +34,7 @@ from bridge.module_check import (
     NO_MODULE,
     OTHER_BOT,
     complaints,
+    in_step,
     module_status,
     objection_to_entry,
     unreached,
@@ -279,6 +280,8 @@ class Bridge:
 
     async def _settle(self) -> None:
         await self._policy_log.note(self._source.policy)
+        if self._has_module:
+            await in_step(self._homeserver, lambda: self._source.digest)
         async with self._settling:
             await self._chats.settle_all()
             await self._notices.tell(self._source.policy)

@@ -1,14 +1,20 @@
-"""Is the homeserver set up as the bridge needs it? Asked once at the start; nothing of the homeserver's is changed."""
+"""Is the homeserver set up as the bridge needs it, and does it decide by the same policy? Nothing of it is changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mautrix.api import Method, PathBuilder
 
 from bridge.config import Config
 from bridge.homeserver import Homeserver, HomeserverUnavailable, Refused
+
+LOOK_AGAIN = 0.1
+STEP_PATIENCE = 10.0
+"""Seconds between two looks whether the module has a saved policy too, and for how long at most."""
 
 STATUS = PathBuilder("/_synapse/client/qwil/status")
 
@@ -99,6 +105,20 @@ async def module_status(homeserver: Homeserver) -> Mapping[str, Any] | None:
             return None
         raise
     return status
+
+
+async def in_step(homeserver: Homeserver, digest: Callable[[], str], patience: float = STEP_PATIENCE) -> None:
+    """Wait, a while at most, until the module decides by the policy that the bridge acts by.
+
+    Both read the file by themselves. What the module refuses because it is a moment behind would stay undone until
+    something changes again: somebody who is active once more would stay out of their chats.
+    """
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        status = await module_status(homeserver)
+        if status is None or status.get("policy") == digest():
+            return
+        await asyncio.sleep(LOOK_AGAIN)
 
 
 def complaints(status: Mapping[str, Any], digest: str) -> Iterator[str]:

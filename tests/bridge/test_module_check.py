@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from bridge.config import load
 from bridge.homeserver import Homeserver, Refused
-from bridge.module_check import WANTED, complaints, objection_to_entry, unreached
+from bridge.module_check import WANTED, complaints, in_step, objection_to_entry, unreached
 
 GOOD = {"policy": "d1", "people": 3, "settings": {name: wanted for name, (wanted, _) in WANTED.items()}}
 
@@ -22,6 +22,22 @@ def test_another_policy_in_the_module_is_said() -> None:
     (said,) = complaints(GOOD, "d2")
 
     assert said.startswith("The homeserver's module enforces another policy than the bridge reads")
+
+
+async def test_the_bridge_acts_when_the_module_decides_by_the_same_policy() -> None:
+    homeserver = Mock(spec=Homeserver, ask=AsyncMock(side_effect=[{"policy": "before"}, {"policy": ""}, GOOD]))
+
+    await in_step(homeserver, lambda: "d1")
+
+    assert homeserver.ask.await_count == 3
+
+
+async def test_a_module_that_reads_another_file_is_not_waited_for_without_end() -> None:
+    homeserver = Mock(spec=Homeserver, ask=AsyncMock(return_value=GOOD))
+
+    await in_step(homeserver, lambda: "d2", patience=0.05)
+
+    assert homeserver.ask.await_count >= 1
 
 
 def test_a_module_without_a_policy_is_told_apart_from_one_with_another() -> None:
