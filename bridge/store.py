@@ -17,7 +17,7 @@ import json
 import os
 import sqlite3
 from array import array
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +28,7 @@ import asyncpg  # type: ignore[import-untyped]
 from mautrix.util.async_db import Database, UnsupportedDatabaseVersion
 from yarl import URL
 
+from bridge.at_once import Statement, write_at_once
 from bridge.migrations import upgrades
 from bridge.retry import Unavailable
 from bridge.search_words import SEARCHED, Phrase, postgres_query, postgres_vector, sqlite_query, words_of
@@ -165,16 +166,27 @@ EVENT = (
     "events.arrival, events.event_id, events.room_id, events.sender, events.type, events.state_key,"
     " events.origin_server_ts, events.received, events.redacts, events.json"
 )
+INSERT_TRANSACTION = """
+    INSERT INTO transactions (id, received, oddments) VALUES ($1, $2, $3)
+    RETURNING number, (SELECT COALESCE(MAX(arrival), 0) FROM events)"""
 INSERT_EVENT = """
     INSERT INTO events (event_id, room_id, sender, type, state_key, origin_server_ts, redacts, json,
                         received, transaction_no)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (event_id) DO NOTHING"""
-# An event that was there before keeps its place: sent again, it must not set the state of a room back.
 LET_STATE_FOLLOW = """
     INSERT INTO room_state (room_id, type, state_key, arrival)
     SELECT room_id, type, state_key, arrival FROM events WHERE event_id = $1 AND arrival > $2
     ON CONFLICT (room_id, type, state_key) DO UPDATE SET arrival = excluded.arrival"""
 
+NOTE_NEW = (
+    """
+    INSERT INTO waiting (arrival, room_id)
+    SELECT arrival, room_id FROM events WHERE arrival > $1 AND transaction_no = $2""",
+    f"""
+    INSERT INTO unread_words (arrival) SELECT arrival FROM events
+    WHERE arrival > $1 AND transaction_no = $2 AND type IN ({", ".join(map(repr, SEARCHED))})""",  # noqa: S608 - our own types
+)
+"""What a transaction brought waits to be handled, and its words to be made searchable."""
 
 STATE_SINCE = """
     SELECT events.type, events.state_key, events.arrival, events.origin_server_ts FROM room_state
@@ -250,18 +262,19 @@ class Store:
     async def _receive(
         self, transaction: str, events: Sequence[NewEvent], received: Moment, oddments: str | None
     ) -> None:
-        async with self._transaction() as database:
-            # Writing first takes SQLite's write lock before anything was read.
-            number, newest = await database.fetchrow(
-                "INSERT INTO transactions (id, received, oddments) VALUES ($1, $2, $3)"
-                " RETURNING number, (SELECT COALESCE(MAX(arrival), 0) FROM events)",
-                transaction, received, oddments,
-            )  # fmt: skip
-            await database.executemany(INSERT_EVENT, [(*event, received, number) for event in events])
+        def follow(row: Sequence[Any]) -> Iterator[Statement]:
+            number, newest = row
+            yield Statement(INSERT_EVENT, [(*event, received, number) for event in events])
+            # An event that was there before keeps its place: sent again, it must not set the state of a room back.
             states = [(event.event_id, newest) for event in events if event.state_key is not None]
             if states:
-                await database.executemany(LET_STATE_FOLLOW, states)
-            await _note_new(database, newest, number)
+                yield Statement(LET_STATE_FOLLOW, states)
+            for note in NOTE_NEW:
+                yield Statement(note, [(newest, number)])
+
+        # Writing first takes SQLite's write lock before anything was read.
+        async with self._connection() as connection:
+            await write_at_once(connection, INSERT_TRANSACTION, (transaction, received, oddments), follow)
 
     async def last_arrival(self) -> Arrival:
         """The place of the latest event on record; 0 where there is none."""
@@ -281,11 +294,7 @@ class Store:
         self, room: str, missing: Sequence[NewEvent], state: Sequence[NewEvent], asked: Arrival, received: Moment
     ) -> None:
         async with self._transaction() as database:
-            number, newest = await database.fetchrow(
-                "INSERT INTO transactions (id, received) VALUES ('', $1)"
-                " RETURNING number, (SELECT COALESCE(MAX(arrival), 0) FROM events)",
-                received,
-            )
+            number, newest = await database.fetchrow(INSERT_TRANSACTION, "", received, None)
             newer = {
                 (kind, key): (arrival, sent)
                 for kind, key, arrival, sent in map(tuple, await database.fetch(STATE_SINCE, room, asked))
@@ -301,7 +310,8 @@ class Store:
                 " ON CONFLICT (room_id, type, state_key) DO UPDATE SET arrival = excluded.arrival",
                 [(event.event_id, room) for event in state if event not in outdated],
             )
-            await _note_new(database, newest, number)
+            for note in NOTE_NEW:
+                await database.execute(note, newest, number)
 
     async def unknown(self, events: Sequence[str]) -> set[str]:
         """Those of the event ids that are not on record."""
@@ -656,25 +666,15 @@ class Store:
             return await work
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Any]:
+    async def _connection(self) -> AsyncIterator[Any]:
         anything: Any = self._database  # mautrix' own stubs call its context managers coroutines
-        async with told_plainly(), anything.acquire() as connection, connection.transaction():
+        async with told_plainly(), anything.acquire() as connection:
             yield connection
 
-
-async def _note_new(database: Any, newest: int, number: int) -> None:
-    """The events that a transaction brought wait to be handled, and those with words to be made searchable."""
-    await database.execute(
-        "INSERT INTO waiting (arrival, room_id)"
-        " SELECT arrival, room_id FROM events WHERE arrival > $1 AND transaction_no = $2",
-        newest, number,
-    )  # fmt: skip
-    types = ", ".join(repr(kind) for kind in SEARCHED)
-    await database.execute(
-        f"INSERT INTO unread_words (arrival) SELECT arrival FROM events"  # noqa: S608 - our own types
-        f" WHERE arrival > $1 AND transaction_no = $2 AND type IN ({types})",
-        newest, number,
-    )  # fmt: skip
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Any]:
+        async with self._connection() as connection, connection.transaction():
+            yield connection
 
 
 def _outdated(

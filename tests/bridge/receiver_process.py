@@ -11,13 +11,14 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+import bridge.store
+from bridge.at_once import Follow, Statement, write_at_once
 from bridge.receive import Receiver
 from bridge.store import NewEvent, Store, StoredEvent
 from policy.model import Moment
@@ -41,14 +42,23 @@ class Fate:
 fate = Fate(POINT, COUNT)
 
 
+async def deadly_write(connection: Any, text: str, values: Sequence[Any], follow: Follow) -> None:
+    """Each statement is asked for when the one before it is done, and COMMIT follows the last."""
+
+    def deadly(row: Sequence[Any]) -> Iterator[Statement]:
+        for statement in follow(row):
+            yield statement
+            fate.comes_to("in the middle of the transaction")
+        fate.comes_to("before the transaction is committed")
+
+    await write_at_once(connection, text, values, deadly)
+
+
+bridge.store.write_at_once = deadly_write
+
+
 class DyingStore(Store):
     """The record, with points to die at around each of its commits."""
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Any]:
-        async with super()._transaction() as connection:
-            yield connection
-            fate.comes_to("before the transaction is committed")
 
     async def receive(
         self, transaction: str, events: Sequence[NewEvent], *, received: Moment, oddments: str | None = None

@@ -532,6 +532,7 @@ async def killable(database: str, tmp_path: Path) -> AsyncIterator[Killable]:
 TRANSACTIONS = [(f"t{n}", [sent(n * 4 + i, room=f"!{i % 2}:x") for i in range(4)]) for n in range(5)]
 IDS = [event["event_id"] for _, events in TRANSACTIONS for event in events]
 POINTS = (
+    "in the middle of the transaction",
     "before the transaction is committed",
     "before the transaction is acknowledged",
     "before the event takes effect",
