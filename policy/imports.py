@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from functools import cached_property, partial
 from itertools import chain, compress, count
-from operator import ne
+from operator import itemgetter, ne
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -121,14 +121,14 @@ class _Importing:
         )
 
     @cached_property
-    def rows(self) -> list[tuple[Any, ...]]:
-        """Everybody as their row would have them, good or not; the values of a membership."""
-        return list(zip(*self.meant, strict=False))
-
-    @cached_property
     def named(self) -> frozenset[str]:
         """Every book in the table."""
         return _together(set(self.meant.books))
+
+    @cached_property
+    def named_by_clients(self) -> frozenset[str]:
+        """Every book in the rows of clients, good or not."""
+        return _together({*compress(self.meant.books, map("client".__eq__, self.meant.roles))})
 
     @cached_property
     def staff(self) -> list[int]:
@@ -173,7 +173,10 @@ class _Importing:
             staff_domains=home.invitations.staff_domains,
         )
         meant = check(sheet, to, self._accounts(self.merged["matrix"]), notes, self.enrolled)
-        for index, old in self.old.items():
+        self.rows = list(zip(*meant, strict=False))
+        self.differing = list(compress(self.old, map(ne, self.old.values(), map(self.rows.__getitem__, self.old))))
+        for index in self.differing:
+            old = self.old[index]
             if meant.roles[index] != old.role:
                 notes.add(sheet.place(index, "role"), changed_role(old, meant.roles[index]))
         rows = self._numbered() if len(notes) else {}
@@ -194,12 +197,12 @@ class _Importing:
 
     def _books_to_be(self) -> list[str]:
         """IMP-2: a book that a row of the staff names comes into being with it."""
-        several = set(self.merged[_BOOKS]) - self.home.books.keys()
-        unknown = {cell for cell in several if not self.home.books.keys() >= set(cell.split(";"))}
-        rows = zip(self.merged[_BOOKS], self.merged["role"], strict=True) if unknown else ()
-        staff = {cell for cell, role in rows if role == "staff"} & unknown
-        named = {word.strip() for cell in staff for word in cell.split(";")}
-        return sorted(book for book in named - self.home.books.keys() if IDENTIFIER.fullmatch(book))
+        cells = self.merged[_BOOKS]
+        if _named_in(cells) <= self.home.books.keys():
+            return []
+        staff = map("staff".__eq__, self.merged["role"])
+        named = map(str.strip, _named_in(compress(cells, staff)))
+        return sorted(book for book in {*named} - self.home.books.keys() if IDENTIFIER.fullmatch(book))
 
     # What is wrong
 
@@ -248,19 +251,20 @@ class _Importing:
         taken = self.enrolled.emails & owners.keys()
         if taken and not set(map(owners.__getitem__, taken)) <= set(self.persons):
             self._judge_addresses(list(map(str.lower, self.meant.emails)), owners)
-        given = self.given["email"]
-        for index in [index for index, old in self.old.items() if given[index] not in ("", old.email)]:
+        for index in () if self.skip_existing else self.differing:
             old = self.old[index]
-            if not self.skip_existing and self._is_another(index, old):
+            if self._is_another(index, old):
                 suggestion = f"if this is somebody else, write {self._free_identifier(index)}"
                 text = f"{quoted(old.identifier)} is {old.name} already (IMP-4)"
                 self._refuse(index, Reason("identifier", text, suggestion))
 
     def _is_another(self, index: int, old: Membership) -> bool:
         """Neither the name nor the address is that of the person who has the identifier."""
+        email = self.given["email"][index]
+        if not email or email.lower() == old.email.lower():
+            return False
         name = " ".join(part for part in (self.given[heading][index] for heading in NAMES) if part)
-        other_name = bool(name) and name.casefold() != old.name.casefold()
-        return other_name and self.given["email"][index].lower() != old.email.lower()
+        return bool(name) and name.casefold() != old.name.casefold()
 
     def _judge_addresses(self, emails: Sequence[str], owners: Mapping[str, PersonId]) -> None:
         """INV-11: the rows with an address that somebody has who is not in the table."""
@@ -272,28 +276,31 @@ class _Importing:
 
     def _compare(self) -> None:
         """What the rows change, good or not, of people who are there."""
-        if self.skip_existing or not self.old:
-            return
-        differing = map(ne, self.old.values(), map(self.rows.__getitem__, self.old))
-        for index in compress(self.old, differing):
-            if changes := tuple(self._differences(index, self.old[index])):
+        for index in () if self.skip_existing else self.differing:
+            if changes := self._differences(index, self.old[index]):
                 self.differences[index] = changes
 
-    def _differences(self, index: int, old: Membership) -> Iterator[Change]:
+    def _differences(self, index: int, old: Membership) -> tuple[Change, ...]:
         """What has to change for the membership to be as the row says; compared as meant, not as written."""
-        new = self.new(index)
+        new = self.rows[index]
+        changes: list[Change] = []
+        if _but_books(new) != _but_books(old):
+            changes += self._other_fields(index, old, self.new(index))
+        books = new[_PLACE_OF_BOOKS]
+        changes += (AddToBook(old.id, book) for book in sorted(books - old.books))
+        changes += (RemoveFromBook(old.id, book) for book in sorted(old.books - books))
+        return tuple(changes)
+
+    def _other_fields(self, index: int, old: Membership, new: Membership) -> Iterator[Change]:
+        """What differs beside the books."""
         other = set(compress(Membership._fields, map(ne, old, new)))
         if not (old.first_name or old.last_name):
             other -= set(NAMES)
             if "name" in other:
                 yield SetField(old.id, "name", new.name)
-        for heading in _FIELDS if other - {"books"} else ():
+        for heading in _FIELDS:
             if heading in other:
                 yield SetField(old.id, heading, self.merged[heading][index])
-        for book in sorted(new.books - old.books):
-            yield AddToBook(old.id, book)
-        for book in sorted(old.books - new.books):
-            yield RemoveFromBook(old.id, book)
 
     def _judge_rights(self) -> None:
         """ROLE-3, ROLE-4, ROLE-5, USR-2: what this administrator may not do to this person, or nobody to anybody."""
@@ -329,9 +336,7 @@ class _Importing:
 
     def _has_clients(self, book: str) -> bool:
         """Is a client in the book, or does one of the rows bring one?"""
-        if any(
-            role == "client" and book in books for role, books in zip(self.meant.roles, self.meant.books, strict=True)
-        ):
+        if book in self.named_by_clients:
             return True
         known = self.home.books.get(book)
         return known is not None and any(self.policy.people[person].role == "client" for person in known.members)
@@ -462,6 +467,8 @@ class _Standing:
 _membership = cast(Callable[[tuple[Any, ...]], Membership], partial(tuple.__new__, Membership))
 _BLANK = Membership(PersonId(""), "", "", "", cast(Any, ""), None, frozenset(), "invited")
 _NAMED = {_BOOKS: "books"}
+_PLACE_OF_BOOKS = Membership._fields.index("books")
+_but_books = itemgetter(*(place for place in range(len(Membership._fields)) if place != _PLACE_OF_BOOKS))
 
 
 class _Written(dict[Any, str]):
@@ -490,6 +497,11 @@ def _filled(cells: list[str], standing: list[str]) -> list[str]:
     if not any(cells):
         return standing
     return [cell or other for cell, other in zip(cells, standing, strict=True)]
+
+
+def _named_in(cells: Iterable[str]) -> set[str]:
+    """What stands between the semicolons of cells."""
+    return {*";".join({*cells}).split(";")} - {""}
 
 
 def _together(sets: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -47,7 +47,9 @@ class Sheet:
     def cells(self, heading: str, start: int, end: int) -> list[str]:
         """A stretch of a column; empty cells where the column is missing."""
         column = self.columns.get(heading)
-        return [""] * (end - start) if column is None else column[start:end]
+        if column is None:
+            return [""] * (end - start)
+        return column if start == 0 and end == len(column) else column[start:end]
 
     def place(self, index: int, heading: str) -> Place:
         """Where the cell of a person stands, or where it would; index -1 is the headings."""
