@@ -15,6 +15,7 @@ from bridge.direct import Direct
 from bridge.homeserver import AWAY, LONGEST_ANSWER, Homeserver, HomeserverUnavailable, Refused, room_path
 from bridge.retry import until_available
 from policy.model import UserId
+from policy.rooms import GIVEN_FOR
 
 _ADDRESS = re.compile(r"mxc://([A-Za-z0-9.:\[\]-]+)/([A-Za-z0-9_-]+)")
 
@@ -41,8 +42,11 @@ class Attachments:
         path = f"/_matrix/client/v1/media/download/{found[1]}/{found[2]}"
         return await until_available(lambda: self._download(path, most))
 
-    async def send(self, user: UserId, data: bytes, *, name: str, mimetype: str, about: str) -> None:
-        """Send a file to somebody; `about` names the occasion, for which it is sent once."""
+    async def send(self, user: UserId, data: bytes, *, name: str, mimetype: str, about: str, organisation: str) -> None:
+        """Send a file to somebody; `about` names the occasion, for which it is sent once.
+
+        Whoever is not active in `organisation` any more downloads it no more (`policy.downloads`).
+        """
         address = await self._homeserver.upload(data, name=name, mimetype=mimetype)
         room = await self._direct.room(user)
         content = {
@@ -51,6 +55,7 @@ class Attachments:
             "filename": name,
             "url": address,
             "info": {"mimetype": mimetype, "size": len(data)},
+            GIVEN_FOR: organisation,
         }
         transaction = hashlib.sha256(f"{room} file {about}".encode()).hexdigest()[:40]
         await self._homeserver.ask(Method.PUT, room_path(room).send["m.room.message"][transaction], content)

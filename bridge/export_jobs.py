@@ -34,6 +34,7 @@ from policy.decision import Decision
 from policy.model import Moment, UserId
 from policy.observation import Room
 from policy.reach import status
+from policy.rooms import stands_for
 
 KIND = "export"
 NOTED = "export-noted:"
@@ -270,7 +271,7 @@ class ExportJobs:
         for path in await asyncio.to_thread(_parcels, order, made, self._maker.place(order) / "parcels", limit):
             if path.name in sent:
                 continue
-            await self._judged(order)
+            room, _ = await self._judged(order)
             data = await asyncio.to_thread(path.read_bytes)
             await self._attachments.send(
                 UserId(order.by),
@@ -278,9 +279,17 @@ class ExportJobs:
                 name=path.name,
                 mimetype=MIME.get(path.suffix, "application/octet-stream"),
                 about=f"{order.key} {path.name}",
+                organisation=self._given_for(order, room),
             )
             sent.append(path.name)
             await self._store.remember(f"{SENT}{order.key}", sent)
+
+    def _given_for(self, order: Order, room: Room) -> str:
+        """The organisation by which somebody may have the export: of the membership that reviews or takes part."""
+        if order.reviewing:
+            return order.reviewing.partition("/")[0]
+        member = stands_for(self._source.policy, room.home, UserId(order.by), self._clock())
+        return member.organisation if member else ""
 
     async def _limit(self) -> int:
         """The largest upload the homeserver takes (Client-Server API, `/media/config`)."""

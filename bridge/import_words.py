@@ -31,7 +31,9 @@ class FileCarrier(Protocol):
 
     async def fetch(self, content: Mapping[str, Any], most: int) -> bytes: ...
 
-    async def send(self, user: UserId, data: bytes, *, name: str, mimetype: str, about: str) -> None: ...
+    async def send(
+        self, user: UserId, data: bytes, *, name: str, mimetype: str, about: str, organisation: str
+    ) -> None: ...
 
 
 class Trial(NamedTuple):
@@ -84,7 +86,14 @@ class Importer:
 
     async def _send_back(self, asked: Asked, found: Import, kind: spreadsheet.Kind) -> None:
         data, name = spreadsheet.write(found.refused_table(), kind), f"refused.{kind}"
-        await self._carrier.send(asked.user, data, name=name, mimetype=MIME[kind], about=asked.event.event_id)
+        await self._carrier.send(
+            asked.user,
+            data,
+            name=name,
+            mimetype=MIME[kind],
+            about=asked.event.event_id,
+            organisation=found.organisation,
+        )
 
     async def _planned(self, desk: Desk, trial: Trial) -> tuple[Import, spreadsheet.Kind]:
         event = await self._store.event(trial.event)
@@ -116,7 +125,12 @@ class Importer:
         kind: spreadsheet.Kind = "csv" if words and words[0].lower() == "csv" else "xlsx"
         name = f"people.{kind}"
         await self._carrier.send(
-            asked.user, spreadsheet.template(kind), name=name, mimetype=MIME[kind], about=asked.event.event_id
+            asked.user,
+            spreadsheet.template(kind),
+            name=name,
+            mimetype=MIME[kind],
+            about=asked.event.event_id,
+            organisation=asked.memberships[0].organisation,
         )
         return f"Fill in {name}, send it back to me, and write “import” as a reply to it."
 

@@ -45,7 +45,7 @@ from policy.action import (
 from policy.decision import Kind
 from policy.model import UserId
 from policy.observation import Look, RoomName
-from policy.rooms import CHAT, DIRECT, SPACE, badge_file, profile_name
+from policy.rooms import CHAT, DIRECT, SPACE, badge_file, kind_file, profile_name
 from policy.template import BOT_POWER, FIXED_STATE, ROOM_VERSION
 
 ARCHIVED = "m.lowpriority"
@@ -292,7 +292,7 @@ class Performer:
         known = self._observer.kind_avatar(kind)
         if known is None:
             picture = kind_badge(kind)
-            known = await self._homeserver.upload(picture, name=f"kind-{kind}.png", mimetype="image/png")
+            known = await self._homeserver.upload(picture, name=kind_file(kind), mimetype="image/png")
             await self._observer.remember_kind_avatar(kind, known)
         return known
 

@@ -23,6 +23,9 @@ DIRECT = "org.qwil.direct"
 SPACE = "org.qwil.space"
 """State event of a space made by the bot: `{book: "organisation/book"}` or `{external: "@user:server"}`."""
 
+GIVEN_FOR = "org.qwil.organisation"
+"""In a message of the bot with a file: for which organisation the person was given it."""
+
 KINDS: dict[str, Kind] = {"staff": "staff", "client": "client", "external": "external"}
 
 
@@ -133,3 +136,14 @@ def shown_badge(member: Membership, home: str | None) -> Badge:
 def badge_file(badge: Badge, user: UserId) -> str:
     """The name under which the bot uploads a person's avatar: what makes it recognisable as theirs."""
     return f"badge-{badge}-{user}.png"
+
+
+def kind_file(kind: Kind) -> str:
+    """The same for the avatar of chats of a kind."""
+    return f"kind-{kind}.png"
+
+
+def is_picture_of_ours(file: str | None) -> bool:
+    """Is that the name of an avatar that the bot made?"""
+    kinds = set(map(kind_file, KINDS.values()))
+    return file is not None and (file in kinds or (file.startswith("badge-") and file.endswith(".png")))

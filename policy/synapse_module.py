@@ -34,6 +34,7 @@ from policy.creation import Making, room_asked_for, spanning_steps
 from policy.decision import Badge, Decision, Objection
 from policy.departed import Departed
 from policy.devices import Devices
+from policy.downloads import Downloads
 from policy.hot_reload import PolicyFile
 from policy.judge import (
     REDACTION,
@@ -163,6 +164,7 @@ class PolicyModule:
         Devices(self._api, self._know_each_other, self._governs).register()
         SaidOfOneself(self._api, self._governs).register()
         OwnWords(self._api, self._governs).register()
+        Downloads(self._api, self._settings.bot, self._governs, lambda: self._file.policy).register()
 
     def _prepared(self, policy: Policy) -> Iterator[None]:
         with_several(policy)

@@ -46,7 +46,9 @@ _MARKS = ("in", "as", "title", "of")
 class FileCarrier(Protocol):
     """Whoever takes files to direct chats."""
 
-    async def send(self, user: UserId, data: bytes, *, name: str, mimetype: str, about: str) -> None: ...
+    async def send(
+        self, user: UserId, data: bytes, *, name: str, mimetype: str, about: str, organisation: str
+    ) -> None: ...
 
 
 @dataclass
@@ -223,7 +225,14 @@ class ArrivalWords:
         await self._audit(desk, "letters", people=[letter.member.id for letter in letters])
         about = f"letters {desk.asked.event.event_id}"
         name = f"invitations-{organisation.identifier}.pdf"
-        await self._carrier.send(desk.asked.user, pdf, name=name, mimetype="application/pdf", about=about)
+        await self._carrier.send(
+            desk.asked.user,
+            pdf,
+            name=name,
+            mimetype="application/pdf",
+            about=about,
+            organisation=organisation.identifier,
+        )
         number = "is one letter" if len(letters) == 1 else f"are {len(letters)} letters"
         return (
             f"Here {number} to print. Each holds a secret link: delete the file when they are printed. "

@@ -58,9 +58,10 @@ class Carrier:
         assert most == spreadsheet.LARGEST
         return self.files[content["url"]]
 
-    async def send(self, user: UserId, data: bytes, *, name: str, mimetype: str, about: str) -> None:
+    async def send(self, user: UserId, data: bytes, *, name: str, mimetype: str, about: str, organisation: str) -> None:
         assert mimetype
         assert about
+        assert organisation == "hill"
         self.sent.append((user, name, data))
 
 
