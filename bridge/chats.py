@@ -21,7 +21,7 @@ from policy.action import Action, Release, Wait
 from policy.decide import decide
 from policy.decision import Decision
 from policy.model import Moment, UserId
-from policy.observation import Room, RoomName, Settings
+from policy.observation import Member, Room, RoomName, Settings
 from policy.question import Add
 from policy.reach import status
 from policy.reconcile import chat_actions
@@ -32,6 +32,8 @@ from policy.words import is_command
 
 NO_MESSAGE = frozenset({"m.room.redaction", "m.reaction"})
 """Message-like events that do not begin a chat."""
+
+OUT = Member("leave")
 
 NEWS = 86_400.0
 """Seconds after which an event is history, which nobody is told of."""
@@ -70,8 +72,8 @@ class Chats:
         room = self._observer.room(event.room_id)
         if room is None:
             return
-        if self._begins(event, room):
-            await self._begin(room, event)
+        if (first := event if self._begins(event, room) else await self._said_before(event, room)) is not None:
+            await self._begin(room, first)
         elif event.state_key is not None:
             await self.settle(room.id)
             await self._tell_emptied(event, room)
@@ -121,6 +123,16 @@ class Chats:
         if any(user != room.creator for user in room.inside(self._observer.bot)):
             return event.type not in NO_MESSAGE
         return event.sender == room.creator and event.type not in NO_MESSAGE and not is_command(event.content)
+
+    async def _said_before(self, event: StoredEvent, room: Room) -> StoredEvent | None:
+        """The first message of a draft that came while nothing told that the room is one of ours.
+
+        A homeserver that is stopped may forget what it had to send of a new room, and then sends the message alone.
+        """
+        if event.type != CHAT or not room.draft or room.members.get(self._observer.bot, OUT).presence != "join":
+            return None
+        said = (each async for each in self._store.history(room.id) if self._begins(each, room))
+        return await anext(said, None)
 
     async def _begin(self, room: Room, event: StoredEvent) -> None:
         """Make the chat active, bring in everybody held whom the module has not, tell the creator who was refused.

@@ -10,7 +10,7 @@ import pytest
 from bridge.chats import Chats
 from bridge.observe import Observer
 from bridge.planning import Planner
-from bridge.store import Store
+from bridge.store import Arrival, Store
 from policy.model import UserId
 from policy.observation import Settings
 from tests.bridge.test_export_jobs import ANN, BEN, BOT, PAT, ROOM, joined, new, raw, school_policy
@@ -78,6 +78,31 @@ class Draft:
         await self.store.receive("t", [new(event) for event in events], received=1.0)
         await self.observer.load()
 
+    async def begin_behind_the_first_message(self) -> None:
+        """The homeserver forgot to send the new room, sent what was said in it, and then the bot looked at the room."""
+        said = raw(30, *MESSAGE, sender=ANN)
+        await self.store.receive("said", [new(said)], received=1.0)
+        await self.handle("$30")
+        await self.store.receive("in", [new(joined(4, BOT))], received=2.0)
+        chat = {"organisation": "hillside", "kind": "staff", "draft": True, "staff_only": False}
+        lost = [
+            new(raw(1, "m.room.create", {}, key="")),
+            new(raw(2, "org.qwil.chat", chat, key="")),
+            new(raw(3, "org.qwil.draft", {"with": [PAT]}, key="")),
+            new(joined(5, ANN)),
+        ]
+        await self.store.fill(ROOM, lost, [*lost, new(joined(4, BOT))], asked=Arrival(2), received=3.0)
+        for event in lost:
+            await self.handle(event.event_id)
+
+    async def handle(self, event_id: str) -> None:
+        """As the bridge does: what the record says first."""
+        event = await self.store.event(event_id)
+        assert event is not None
+        if event.state_key is not None:
+            await self.observer.refresh(event.room_id, event.type, event.state_key)
+        await self._chats.handle(event)
+
     async def hears(self, kind: str, content: dict[str, Any], sender: UserId) -> bool:
         """Whether that began the chat."""
         await self.store.receive("said", [new(raw(30, kind, content, sender=sender))], received=2.0)
@@ -114,6 +139,27 @@ async def test_the_creators_first_message_brings_in_who_was_named(draft: Draft) 
         ("say", "“” has begun."),
         ("org.qwil.draft", {}),
     ]
+
+
+async def test_a_first_message_that_came_before_its_room_was_known_begins_the_chat_too(draft: Draft) -> None:
+    await draft.begin_behind_the_first_message()
+
+    assert not draft.observer.rooms[ROOM].draft
+    assert draft.performer.done == [
+        ("redact", "$3"),
+        ("org.qwil.chat", {"organisation": "hillside", "kind": "staff", "draft": False, "staff_only": False}),
+        ("bring in", (PAT, ANN)),
+        ("say", "“” has begun."),
+        ("org.qwil.draft", {}),
+    ]
+
+
+async def test_a_draft_in_which_nothing_was_said_stays_one_when_its_room_becomes_known(draft: Draft) -> None:
+    await draft.begin()
+
+    await draft.handle("$2")
+
+    assert draft.observer.rooms[ROOM].draft
 
 
 @pytest.mark.parametrize(
