@@ -26,7 +26,7 @@ from bridge.complaints import Complaints
 from bridge.config import Config
 from bridge.direct import Direct
 from bridge.export_words import ExportWords
-from bridge.homeserver import Homeserver, Refused
+from bridge.homeserver import Homeserver, Refused, room_path
 from bridge.import_words import Importer
 from bridge.listen import CannotListenError, listen
 from bridge.module_check import (
@@ -59,6 +59,7 @@ from policy.concern import mistakes_of
 from policy.mistake import Mistakes
 from policy.model import UserId
 from policy.observation import Settings
+from policy.rooms import CHAT
 from policy.turns import next_turn
 
 if TYPE_CHECKING:
@@ -71,12 +72,22 @@ LONGEST_SLEEP = 3600.0
 log = logging.getLogger("qwil")
 
 
+NO_RECORD = (
+    "The database is empty, though there are chats on the homeserver: the record of them has to be in another one. "
+    "Correct `database` in {file}, or restore your backup. Only if the record is lost for good, begin a new one with "
+    "qwil run -c {file} --new-record: what Synapse still has of the chats is fetched into it."
+)
+
+
 class StartRefused(Exception):
     """The bridge cannot do its work as things are set up; the text says what to change."""
 
 
-async def run(config: Config) -> None:
-    """Run the bridge until cancelled; raises `StartRefused` where its set-up has to be changed first."""
+async def run(config: Config, *, new_record: bool = False) -> None:
+    """Run the bridge until cancelled; raises `StartRefused` where its set-up has to be changed first.
+
+    `new_record` says that the record of the chats there are is lost, and that an empty one is meant.
+    """
     if objection := token_objection(config):
         raise StartRefused(objection)
     try:
@@ -85,6 +96,8 @@ async def run(config: Config) -> None:
             _store(config) as store,
             Homeserver(config) as server,
         ):
+            if not new_record:
+                await until_available(lambda: refuse_to_forget(config, store, server))
             await Bridge(config, store, server).run(sole)
     except (CannotListenError, HeldError) as taken:
         raise StartRefused(str(taken)) from taken
@@ -93,6 +106,20 @@ async def run(config: Config) -> None:
         if (refusing := several.subgroup((CannotListenError, HeldError))) is None:
             raise
         raise StartRefused(str(refusing.exceptions[0])) from refusing
+
+
+async def refuse_to_forget(config: Config, store: Store, homeserver: Homeserver) -> None:
+    """Raise `StartRefused` where the record is empty though there are chats: it must lie in another database."""
+    if await store.last_arrival():
+        return
+    try:
+        rooms = (await homeserver.ask(Method.GET, Path.v3.joined_rooms))["joined_rooms"]
+    except Refused:
+        return  # Before its first start the bot has no account; what else is amiss is told when it is entered.
+    for room in rooms:
+        with contextlib.suppress(Refused):
+            await homeserver.ask(Method.GET, room_path(room).state[CHAT][""])
+            raise StartRefused(NO_RECORD.format(file=config.file.name))
 
 
 @contextlib.asynccontextmanager

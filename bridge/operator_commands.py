@@ -76,6 +76,13 @@ def _replace(texts: Mapping[Path, str]) -> None:
             draft.unlink(missing_ok=True)
 
 
+def _run_arguments(parser: ArgumentParser) -> None:
+    config_argument(parser)
+    parser.add_argument(
+        "--new-record", action="store_true", help="begin with an empty database though there are chats: theirs is lost"
+    )
+
+
 def _run(asked: Namespace) -> int:
     import asyncio
     import logging
@@ -88,7 +95,7 @@ def _run(asked: Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         with suppress(asyncio.CancelledError):
-            asyncio.run(_until_told_to_end(app.run(config)))
+            asyncio.run(_until_told_to_end(app.run(config, new_record=asked.new_record)))
     except (app.StartRefused, StoreRefused, Refused) as refused:
         raise Failure(str(refused)) from refused
     return GOOD
@@ -349,7 +356,7 @@ OPERATOR_COMMANDS = (
         "run",
         "run the bridge until Ctrl-C or SIGTERM",
         "  qwil run -c config.yaml",
-        config_argument,
+        _run_arguments,
         _run,
         extra="bridge",
     ),

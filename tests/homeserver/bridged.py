@@ -34,9 +34,9 @@ class Bridged:
         self._task: asyncio.Task[None] | None = None
         self._clients: dict[str, Client] = {}
 
-    async def start(self) -> None:
+    async def start(self, *, new_record: bool = False) -> None:
         """Start the bridge and wait until the homeserver reaches it."""
-        self._task = asyncio.create_task(app.run(self.settings))
+        self._task = asyncio.create_task(app.run(self.settings, new_record=new_record))
         path = f"/_matrix/client/v1/appservice/{self.settings.appservice.id}/ping"
         headers = {"Authorization": f"Bearer {self.settings.appservice.as_token}"}
 
