@@ -59,7 +59,7 @@ from policy.concern import mistakes_of
 from policy.mistake import Mistakes
 from policy.model import UserId
 from policy.observation import Settings
-from policy.rooms import CHAT
+from policy.rooms import BOT_NAME, CHAT
 from policy.turns import next_turn
 
 if TYPE_CHECKING:
@@ -370,7 +370,8 @@ class Bridge:
     async def _ensure_admin(self) -> None:
         """Names and pictures are locked for everybody but administrators of the homeserver."""
         try:
-            await self._homeserver.ask(Method.PUT, SynapseAdminPath.v2.users[self._config.bot], {"displayname": "qwil"})
+            named = {"displayname": BOT_NAME}
+            await self._homeserver.ask(Method.PUT, SynapseAdminPath.v2.users[self._config.bot], named)
         except Refused as refusal:
             raise StartRefused(
                 f"{self._config.bot} is no administrator of the homeserver ({refusal}). Make it one (the admin API's "

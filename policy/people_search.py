@@ -10,6 +10,9 @@ from policy.question import Search
 from policy.reach import reach
 from policy.rooms import listed_name
 
+_FEWEST = 3
+"""Letters of the bot's Matrix ID that have to be typed."""
+
 _WITHOUT_ACCOUNT = 50
 """So many more are searched for, as people without a Matrix ID cannot be offered."""
 
@@ -24,6 +27,12 @@ def people_found(
             if other.matrix and other.matrix != viewer:
                 found.setdefault(other.matrix, listed_name(policy, other, member.organisation, now))
     return found
+
+
+def means_the_bot(words: str, bot: UserId) -> bool:
+    """Do these words begin its Matrix ID? Its direct chat is where everybody asks and administers."""
+    typed = words.strip().casefold().removeprefix("@")
+    return len(typed) >= _FEWEST and bot.casefold().removeprefix("@").startswith(typed)
 
 
 def _bearing(policy: Policy, viewer: Membership, words: str, now: Moment) -> list[Membership]:

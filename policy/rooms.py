@@ -23,6 +23,9 @@ DIRECT = "org.qwil.direct"
 SPACE = "org.qwil.space"
 """State event of a space made by the bot: `{book: "organisation/book"}` or `{external: "@user:server"}`."""
 
+BOT_NAME = "qwil"
+"""What the bot is called."""
+
 GIVEN_FOR = "org.qwil.organisation"
 """In a message of the bot with a file: for which organisation the person was given it."""
 

@@ -58,14 +58,14 @@ from policy.module_refusals import RefusalsResource
 from policy.module_settings import Settings, settings_from
 from policy.module_status import PATH, StatusResource
 from policy.own_words import OwnWords
-from policy.people_search import people_found, reaches
+from policy.people_search import means_the_bot, people_found, reaches
 from policy.policy_server import PolicyServer
 from policy.profiles import badge_named, media_id
 from policy.reach import with_several
 from policy.refusals import Refusals, doing
 from policy.room import Attempt, Room, room_of, user_ids
 from policy.room_events import ENTRY, MAILED, POLICY_STAYS, PUBLISHED
-from policy.rooms import DRAFT
+from policy.rooms import BOT_NAME, DRAFT
 from policy.said_of_oneself import SaidOfOneself
 from policy.settled import StateNumber, has_passed, settle, settles
 from policy.terms import owed_objection
@@ -501,6 +501,8 @@ class PolicyModule:
             return
         with self._closed(f"a profile look-up by {requester}"):
             viewer, whom = UserId(requester.to_string()), UserId(target.to_string())
+            if whom == self._settings.bot:
+                return
             if self._free(viewer):
                 await self._profiles_without_us(target, requester)
             elif not await self._know_each_other(viewer, whom):
@@ -522,7 +524,10 @@ class PolicyModule:
         with self._closed(f"a people search by {viewer}"):
             if viewer == self._settings.bot:
                 return dict(await self._search_without_us(viewer, words, limit))
-            found = people_found(self._policy(), self._searchable(), UserId(viewer), words, limit + 1, time.time())
+            policy = self._policy()
+            found = people_found(policy, self._searchable(), UserId(viewer), words, limit + 1, time.time())
+            if UserId(viewer) in policy.accounts and means_the_bot(words, self._settings.bot):
+                found = {self._settings.bot: BOT_NAME} | found
             people = list(found.items())[:limit]
             pictures = await self._pictures([user for user, _ in people])
             results = [

@@ -52,6 +52,20 @@ async def test_clients_find_their_contacts_alone(people: People) -> None:
         assert await names_found(chan, words) == []
 
 
+async def test_everybody_of_an_organisation_finds_the_bot_and_nobody_else_does(people: People) -> None:
+    chan, nobody = people["chan"], people["nobody"]
+    bot = {"user_id": BOT, "display_name": "qwil", "avatar_url": None}
+
+    for words in ("qwil", "Qwi", BOT, f"{BOT} "):
+        assert (await chan.find_people(words))[:1] == [bot]
+    for words in ("qw", "q", "wil", "qwil:elsewhere.test"):
+        assert bot not in await chan.find_people(words)
+    assert await nobody.find_people("qwil") == []
+    assert (await chan.request("GET", f"profile/{BOT}")).status == 200
+    room = await chan.create_room(BOT, is_direct=True)
+    assert BOT in await chan.members(room, "invite")
+
+
 async def test_everybody_of_a_long_list_is_found_however_few_are_asked_for(people: People) -> None:
     answer = await people["chan"].ask("POST", "user_directory/search", {"search_term": "quentin", "limit": 10})
 
