@@ -398,7 +398,7 @@ class PolicyModule:
             # What was signed or refused when its server asked is so when it arrives.
             verdict = await self._policy_server.kept(event.event_id) or await self._judged_from_elsewhere(event)
             return isinstance(verdict, Passes)
-        except Exception:
+        except Exception:  # a fault of ours refuses
             logger.exception("Could not decide on %s by %s, which is therefore refused", event.type, event.sender)
             return False
 
@@ -461,7 +461,7 @@ class PolicyModule:
             try:
                 if await self._api.check_user_exists(user):
                     await self._enter(room_id, creator, user)
-            except Exception:
+            except Exception:  # whatever keeps one out, the others come in, and the bridge tries this one again
                 logger.exception("%s could not be brought into %s", user, room_id)
 
     async def _enter(self, room_id: str, creator: UserId, user: UserId) -> None:
@@ -584,7 +584,7 @@ class PolicyModule:
             raise
         except CancelledError:
             raise
-        except Exception:
+        except Exception:  # whatever it is, what could not be judged does not happen
             logger.exception("Could not decide on %s, which is therefore refused", what)
             raise client_error(_FAULT) from None
 

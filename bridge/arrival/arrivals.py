@@ -127,7 +127,7 @@ class Arrivals:
             return bool(await part())
         except Unavailable:
             raise
-        except Exception:
+        except Exception:  # one part must not keep the others from being done
             log.exception("A part of the work about people who arrive failed")
             return False
 
