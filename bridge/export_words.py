@@ -15,14 +15,15 @@ from bridge.days import end_of, zone_of
 from bridge.observe import Observer
 from bridge.retry import until_available
 from bridge.review_filters import Wish, a_day, wish
+from bridge.review_hits import hit_line, how_to_go_on
 from bridge.reviewing import Access, access_to, accesses, may_export, may_review
+from bridge.search_words import WRITTEN
 from bridge.store import Store, StoredEvent
 from policy.decision import Objection
 from policy.mistake import quoted
 from policy.model import Membership, Moment
 from policy.naming import tokens
 from policy.observation import Room
-from policy.rooms import shown_name, stood_for
 from policy.search import fold
 
 EXPORT_USAGE = "export [pdf|zip] [until DATE]"
@@ -34,7 +35,6 @@ SHOWN = 30
 """Messages in one answer."""
 
 PAGE = 500
-EXCERPT = 160
 RECENT = 30 * 86_400.0
 """Seconds back that `status` shows."""
 RECENT_SHOWN = 10
@@ -213,8 +213,8 @@ class ExportWords:
         )
         if not found:
             return f"Nothing was found in the {len(reach)} chats that you may review."
-        lines = [_line(asked, reach[event.room_id], event) for event in found]
-        return "\n".join([*lines, *(["… and more: add a word or a date."] if more else []), _how_to_go_on(found[0])])
+        lines = [hit_line(asked, reach[event.room_id], event, wanted.phrases) for event in found]
+        return "\n".join([*lines, *(["… and more: add a word or a date."] if more else []), how_to_go_on(found[0])])
 
     async def _found(self, wanted: Wish, reach: dict[str, Access]) -> tuple[list[StoredEvent], bool]:
         """What may be shown of what was found, the latest first, and whether there is more."""
@@ -231,7 +231,7 @@ class ExportWords:
             )
             for event in page:
                 access = reach.get(event.room_id)
-                if access is not None and access.holds(event):
+                if access is not None and access.holds(event) and (wanted.phrases or event.type in WRITTEN):
                     if len(found) == SHOWN:
                         return found, True
                     found.append(event)
@@ -328,32 +328,3 @@ def _wanted(words: list[str], zone: tzinfo, usage: str) -> Wanted:
         else:
             raise Answer(f"I do not understand {quoted(word)} there. Write “{usage}”, the date as 2026-12-24.")
     return wanted
-
-
-def _line(asked: Asked, access: Access, event: StoredEvent) -> str:
-    home = asked.policy.organisations.get(access.room.home)
-    zone = zone_of(asked.policy, access.room.home)
-    moment = _moment(event.origin_server_ts, zone)
-    member = stood_for(asked.policy, access.room.home, event.sender, asked.now)
-    name = shown_name(asked.policy, member, access.room.home) if member is not None else event.sender
-    where = f"“{access.room.name}” ({home.name if home is not None else access.room.home}, {access.room.id})"
-    return f"{moment} {name} in {where}: {_excerpt(event)}"
-
-
-def _moment(time: int, zone: tzinfo) -> str:
-    try:
-        return datetime.fromtimestamp(time / 1000, zone).strftime("%Y-%m-%d %H:%M")
-    except (OverflowError, ValueError, OSError):
-        return "at no time that a calendar knows"
-
-
-def _excerpt(event: StoredEvent) -> str:
-    content = event.content
-    new = content.get("m.new_content")
-    body = (new if isinstance(new, dict) else content).get("body") or content.get("name") or content.get("topic")
-    text = " ".join(str(body or event.type).split())
-    return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}…"
-
-
-def _how_to_go_on(event: StoredEvent) -> str:
-    return f"Write “review export ROOM”, such as “review export {event.room_id}”, for the whole chat."

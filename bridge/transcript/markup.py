@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -36,10 +37,15 @@ CONTAINERS: Mapping[str, str] = {"blockquote": "quote", "ul": "list", "ol": "num
 HEADINGS: Mapping[str, int] = {f"h{level}": level for level in range(1, 7)}
 PARAGRAPHS = frozenset({"p", "div", "caption", "summary", "table", "thead", "tbody", *HEADINGS})
 
-LINKED = ("http://", "https://", "mailto:")
-
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _MENTION = re.compile(r"https://matrix\.to/#/")
+_TAG = re.compile(r"[/!?a-z]", re.IGNORECASE)
+_PARTS = re.compile(
+    r"/?(?:p|div|br|hr|li|ul|ol|t[rdh]|h[1-6]|blockquote|pre|table|details|summary|caption)\b", re.IGNORECASE
+)
+_DESCRIBED = re.compile(
+    r"""\b(?:alt|title|data-mx-spoiler|data-mx-maths)\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE
+)
 
 
 def blocks(html: str) -> list[Block] | None:
@@ -53,6 +59,23 @@ def blocks(html: str) -> list[Block] | None:
     except (AssertionError, ValueError, RecursionError):
         return None
     return reader.finish()
+
+
+def bare(html: str) -> str:
+    """The text of some HTML without its tags, in a time that grows with its length alone."""
+    first, *pieces = html.split("<")
+    return unescape(first + "".join(map(_after_tag, pieces)))
+
+
+def _after_tag(piece: str) -> str:
+    """What is seen of a piece of HTML that stood behind a `<`: no tag, but what it says in place of something."""
+    tag, closed, rest = piece.partition(">")
+    if not (closed and _TAG.match(tag)):
+        return f"<{piece}"
+    if _PARTS.match(tag):
+        return f"\n{rest}"
+    described = [f" {one[1] or one[2] or ''} " for one in _DESCRIBED.finditer(tag)]
+    return "".join([*described, rest])
 
 
 def paragraphs(text: str) -> list[Block]:

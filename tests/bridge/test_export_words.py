@@ -292,6 +292,30 @@ async def test_all_filters_together_stand_in_any_order_and_words_like_them_are_w
     assert await found(bot, ANN, '"the river, kind"') == once
 
 
+async def test_what_was_found_is_shown_whatever_kind_of_message_it_is(bot: Bot) -> None:
+    long = "word " * 100
+    poll = {"question": {"m.text": [{"body": "Which kiln?"}]}, "answers": [{"m.id": "a", "m.text": [{"body": "Red"}]}]}
+    reaction = {"rel_type": "m.annotation", "event_id": "$e1", "key": "kiln!"}
+    await bot.hears(TRIP, PAT, f"{long}then the kiln burst {long}")
+    await bot.event(TRIP, PAT, "m.poll.start", {"m.poll": poll})
+    await bot.event(TRIP, PAT, "m.reaction", {"m.relates_to": reaction})
+    await bot.event(
+        TRIP, PAT, "m.room.message", {"body": "ok", "format": "org.matrix.custom.html", "formatted_body": "<b>kiln</b>"}
+    )
+
+    assert await found(bot, ANN, "kiln") == [
+        "kiln",
+        "(as a reaction) kiln!",
+        "Which kiln? Red",
+        f"… {'word ' * 6}then the kiln burst {'word ' * 40}"[:162] + "…",
+    ]
+    assert await found(bot, ANN, "by pat until 2026-07-20") == [
+        "ok",
+        "Which kiln? Red",
+        (long + "then")[:160] + "…",
+    ], "without words, messages alone"
+
+
 async def test_a_search_is_on_record_with_its_words_and_shown_in_status(bot: Bot) -> None:
     await bot.hears(TRIP, PAT, "kiln")
     await bot.asked(ANN, "review find kiln kind client")

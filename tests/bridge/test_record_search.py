@@ -75,6 +75,69 @@ async def test_edits_are_found_by_their_new_words_and_originals_by_theirs(store:
     assert await found(store, "nine") == ["$2"]
 
 
+async def test_words_that_stand_in_the_formatted_text_alone_are_found(store: Store) -> None:
+    """Clients show the formatted text where there is one; the plain one may say something else."""
+    html = '<p>the sec<b>ret</b> meeting</p><img src="mxc://a/b" alt="a map">&copy;'
+    events = [
+        message("$1", "ok", format="org.matrix.custom.html", formatted_body=html),
+        message("$2", "* ok", **{"m.new_content": {"body": "ok", "formatted_body": "<i>zebra</i>"}}),
+        message("$3", "* another fallback", **{"m.new_content": {"body": "ok"}}),
+        message("$4", "ok", formatted_body="<b>" * 20_000 + "hidden" + "<" * 5_000),
+    ]
+    await store.receive("t", events, received=1.0)
+
+    assert await found(store, '"secret meeting"') == ["$1"]
+    assert await found(store, "map") == ["$1"]
+    assert await found(store, "zebra") == ["$2"]
+    assert await found(store, "fallback") == ["$3"]
+    assert await found(store, "hidden") == ["$4"]
+    assert await found(store, "mxc") == []
+
+
+async def test_what_was_written_as_a_reaction_or_a_reason_is_found(store: Store) -> None:
+    def event(name: str, kind: str, content: dict[str, object]) -> NewEvent:
+        whole = {"event_id": name, "content": content}
+        key = "@a:school.example" if kind == "m.room.member" else None
+        return NewEvent(name, ROOM, "@a:school.example", kind, key, 1000, None, json.dumps(whole))
+
+    annotates = {"rel_type": "m.annotation", "event_id": "$0", "key": "meet at the kiln"}
+    place = {"uri": "geo:1,2", "description": "behind the kiln"}
+    events = [
+        event("$1", "m.reaction", {"m.relates_to": annotates}),
+        event("$2", "m.room.redaction", {"redacts": "$0", "reason": "not the kiln"}),
+        event("$3", "m.room.member", {"membership": "leave", "reason": "gone to the kiln", "displayname": "Al"}),
+        event("$4", "m.poll.end", {"m.text": [{"body": "the kiln has won"}]}),
+        event("$5", "m.room.message", {"msgtype": "m.location", "body": "here", "m.location": place}),
+        event("$6", "m.poll.start", {"m.new_content": {"m.poll": {"question": {"m.text": [{"body": "Kiln?"}]}}}}),
+    ]
+    await store.receive("t", events, received=1.0)
+
+    assert await found(store, "kiln") == ["$6", "$5", "$4", "$3", "$2", "$1"]
+    assert await found(store, "Al") == [], "names are for “by”"
+
+
+@pytest.mark.parametrize(
+    ("written", "typed"),
+    [
+        ("Donau\u00addampf\u00adschiff", "donaudampfschiff"),
+        ("in\u2060visible", "invisible"),
+        ("\u202ejoined\u202c", "joined"),
+        ("مـدرسـة", "مدرسة"),
+    ],
+)
+async def test_what_stands_unseen_inside_a_word_hides_it_from_no_search(store: Store, written: str, typed: str) -> None:
+    await store.receive("t", [message("$1", f"the {written} of it")], received=1.0)
+
+    assert await found(store, typed) == ["$1"]
+    assert await found(store, written) == ["$1"]
+
+
+async def test_words_at_the_end_of_the_longest_message_are_found(store: Store) -> None:
+    await store.receive("t", [message("$1", "a " * 30_000 + "kiln")], received=1.0)
+
+    assert await found(store, "kiln") == ["$1"]
+
+
 async def test_people_and_dates_narrow_a_search(store: Store) -> None:
     events = [message(f"${n}", "hello", at=n * 1000, sender=f"@{'ab'[n % 2]}:school.example") for n in range(6)]
     await store.receive("t", events, received=1.0)
