@@ -190,7 +190,7 @@ class Bridge:
             observer=self._observer,
             settings=settings,
             removals_wait_above=config.removals_wait_above,
-            look_again=self._survey.look,
+            look_again=self._look_again,
         )
         self._chats = Chats(
             source=self._source,
@@ -278,6 +278,8 @@ class Bridge:
                 tasks.create_task(self._catch_up.run())
                 tasks.create_task(self._survey.run())
                 tasks.create_task(self._profiles.run())
+                if self._has_module and self._config.admin:
+                    tasks.create_task(self._profiles.listen())
                 tasks.create_task(self._source.watch(self._changed, self._broken))
                 tasks.create_task(self._keep_time())
                 tasks.create_task(until_available(self._reception.run))
@@ -301,6 +303,11 @@ class Bridge:
                 await self._after_the_fact.handle(event)
             await self._chats.handle(event)
             await self._commands.handle(event)
+
+    async def _look_again(self) -> None:
+        """What may have changed where nothing tells of it, before an apply."""
+        await self._survey.look()
+        await self._profiles.forget_changed()
 
     async def _changed(self) -> None:
         await until_available(self._settle)

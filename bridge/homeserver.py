@@ -60,8 +60,10 @@ class Refused(Exception):
 class Homeserver:
     """The client-server API of one homeserver, spoken with the bridge's token. Used as `async with`."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic, *, patient: bool = True) -> None:
+        """Who is not `patient` gets `HomeserverUnavailable` instead of waiting."""
         self._config = config
+        self._patient = patient
         self._clock = clock
         self._entered = False
         """Whether it has let us in since we started: then it is no mistake of the set-up should it not do so later."""
@@ -114,25 +116,24 @@ class Homeserver:
         except MatrixRequestError as error:
             raise Refused(error.http_status, str(error.errcode or ""), error.message or "") from error
 
+    async def page(self, path: PathBuilder, query: Mapping[str, str]) -> Any:
+        """A page of a list of the administration, asked for without saying as whom: where users are listed, that is
+        taken for whom to look for.
+        """
+        return await self._patiently(self._as_itself(), Method.GET, path, None, dict(query))
+
     async def sync(self, **query: str) -> Any:
         """What the bot's own `/sync` shows. An application service's token is not enough for that: the bot logs in."""
-        return await self.page(Path.v3.sync, query)
-
-    async def page(self, path: PathBuilder, query: Mapping[str, str]) -> Any:
-        """What the bot is shown that has logged in: a list of the administration too, which takes for a filter of users
-        the name of whom an application service acts as.
-        """
         if self._syncing is None:
             self._syncing = await self._logged_in()
         try:
-            return await self._patiently(self._syncing, Method.GET, path, None, dict(query))
+            return await self._patiently(self._syncing, Method.GET, Path.v3.sync, None, dict(query))
         except Refused as refusal:
             if refusal.errcode == "M_UNKNOWN_TOKEN":
                 self._syncing = None
             raise
 
     async def _logged_in(self) -> HTTPAPI:
-        assert self._api is not None, "use it as `async with`"  # noqa: S101 - a mistake in our own code
         content = {
             "type": "m.login.application_service",
             "identifier": {"type": "m.id.user", "user": self._config.bot},
@@ -140,9 +141,15 @@ class Homeserver:
             "initial_device_display_name": "qwil",
         }
         answer = await self.ask(Method.POST, Path.v3.login, content)
-        return HTTPAPI(
-            self._config.homeserver.address, answer["access_token"], client_session=self._api.session, log=self._api.log
-        )
+        return self._with(answer["access_token"])
+
+    def _as_itself(self) -> HTTPAPI:
+        """With the bridge's token alone, which is the bot's."""
+        return self._with(self._config.appservice.as_token)
+
+    def _with(self, token: str) -> HTTPAPI:
+        assert self._api is not None, "use it as `async with`"  # noqa: S101 - a mistake in our own code
+        return HTTPAPI(self._config.homeserver.address, token, client_session=self._api.session, log=self._api.log)
 
     async def upload(self, data: bytes, *, name: str, mimetype: str) -> str:
         """Upload a file as the bot; its `mxc:` address."""
@@ -185,7 +192,7 @@ class Homeserver:
                     raise HomeserverUnavailable(f"The homeserver failed: {refused}.") from error
                 raise refused from error
 
-        answer = await until_available(attempt)
+        answer = await (until_available(attempt) if self._patient else attempt())
         self._entered = True
         return answer
 

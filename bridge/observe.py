@@ -160,6 +160,10 @@ class Observer:
     async def forget_profile(self, user: UserId) -> None:
         """Somebody else has changed it."""
         await self._store.forget(f"profile:{user}")
+        self.overlook_profile(user)
+
+    def overlook_profile(self, user: UserId) -> None:
+        """The same for whoever only looks: nothing of it is kept."""
         self._profiles.pop(user, None)
 
     def avatar(self, user: UserId, look: Look) -> str | None:

@@ -1,9 +1,10 @@
 """What is done on the homeserver by itself, what waits, and `apply`: one place for the bridge, its words and the CLI.
 
-What is known of the homeserver is the record that the bridge keeps, so a plan asks the homeserver nothing. `apply` is
-done by one process only: two would both make the same space and each forget whose seat the other keeps. So the
-command line hands it to the bridge over the bridge's own port, and where nobody listens there it listens itself for as
-long as it works, storing what the homeserver sends meanwhile for the next bridge.
+What is known of the homeserver is the record that the bridge keeps. Names and pictures of accounts are not in it: a
+running bridge puts them right before anybody could plan it, the command line looks at them. `apply` is done by one
+process only: two would both make the same space and each forget whose seat the other keeps. So the command line hands
+it to the bridge over the bridge's own port, and where nobody listens there it listens itself for as long as it works,
+storing what the homeserver sends meanwhile for the next bridge.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from aiohttp import web
 from bridge.before import Survey
 from bridge.config import Config
 from bridge.direct import Direct
-from bridge.homeserver import Homeserver
+from bridge.homeserver import Homeserver, HomeserverUnavailable, Refused
 from bridge.observe import Observer
 from bridge.perform import Performer
 from bridge.policy_file import PolicySource, load
+from bridge.profiles import Profiles
 from bridge.receive import Receiver
 from bridge.sole import HeldError, sole_user
 from bridge.store import Store, StoredEvent
@@ -49,6 +51,9 @@ FOLLOW_UPS = 3
 
 TAKING_UP = (0.2, 0.3, 0.5, 1, 1, 2)
 """Seconds between looks whether the bridge has taken up a policy that was just saved."""
+
+LONGEST_LOOK = 60.0
+"""Seconds for which a plan waits for the homeserver's list of accounts."""
 
 ON_RECORD = (0.1, 0.2, 0.5, 1, 2, 4, 8)
 """Seconds between looks whether the homeserver has sent what was done."""
@@ -330,6 +335,8 @@ class Planned(NamedTuple):
     differences: tuple[Difference, ...]
     """What a candidate changes in the policy itself."""
     failing: tuple[Outcome, ...]
+    unseen: str = ""
+    """What of the homeserver could not be looked at, and why."""
 
 
 class _Given(NamedTuple):
@@ -344,11 +351,34 @@ async def plan_from_record(config: Config, candidate: Path | None = None) -> Pla
         return list(chosen)
     store = await Store.open(config.database)
     try:
-        planner = await _planner(config, store, await observed(config, store), _Given(chosen))
+        observer = await observed(config, store)
+        async with Homeserver(config, patient=False) as homeserver:
+            unseen = await _look_at_profiles(_profiles(config, observer, homeserver), observer) if config.admin else ""
+        planner = await _planner(config, store, observer, _Given(chosen))
         found = () if candidate is None or isinstance(current, tuple) else tuple(differences(current, chosen))
-        return Planned(planner.plan(), found, tuple(planner.failing_tests()))
+        return Planned(planner.plan(), found, tuple(planner.failing_tests()), unseen)
     finally:
         await store.close()
+
+
+def _profiles(config: Config, observer: Observer, homeserver: Homeserver) -> Profiles:
+    async def nothing() -> None:
+        """What differs is a part of the plan."""
+
+    return Profiles(observer=observer, homeserver=homeserver, admin=config.admin, put_right=nothing)
+
+
+async def _look_at_profiles(profiles: Profiles, observer: Observer) -> str:
+    """Have what somebody else has changed in the plan, and nowhere else; why that cannot be known, if it cannot."""
+    try:
+        async with asyncio.timeout(LONGEST_LOOK):
+            differing = await profiles.differing()
+    except (HomeserverUnavailable, Refused, TimeoutError) as error:
+        why = str(error) or "It takes too long."
+        return f"names and pictures that somebody has changed on the homeserver may be missing here. {why}"
+    for user in differing:
+        observer.overlook_profile(user)
+    return ""
 
 
 async def observed(config: Config, store: Store) -> Observer:
@@ -437,7 +467,14 @@ async def _apply_alone(config: Config, expected: str | None, by: str) -> dict[st
             performer = Performer(homeserver, observer)
             direct = Direct(source, observer, performer)
             survey = Survey(store=store, observer=observer, homeserver=homeserver, admin=config.admin)
-            planner = await _planner(config, store, observer, source, survey.look)
+
+            profiles = _profiles(config, observer, homeserver)
+
+            async def look_again() -> None:
+                await survey.look()
+                await profiles.forget_changed()
+
+            planner = await _planner(config, store, observer, source, look_again)
             answer = await _outcome(planner.apply(performer, direct, by=by, expected=expected))
             await _until_on_record(config, store, planner)
             return answer
@@ -499,6 +536,7 @@ def as_data(planned: Planned) -> dict[str, Any]:
         **as_json(planned.plan),
         "policy": [difference._asdict() for difference in planned.differences],
         "failing": [outcome.expectation.name for outcome in planned.failing],
+        "unseen": planned.unseen,
     }
 
 
@@ -512,6 +550,7 @@ def said(planned: Planned) -> list[str]:
         f"Test not met, apply will refuse: {outcome.expectation.where}: {outcome.expectation.name}"
         for outcome in planned.failing
     ]
+    text += [f"Note: {planned.unseen}"] if planned.unseen else []
     steps = planned.plan.steps
     if not steps:
         return [*text, "Nothing is to be done on the homeserver."]

@@ -1,8 +1,9 @@
 """Names and pictures of accounts, compared with those the bridge gave: what somebody else has changed is given anew.
 
-An account's profile is no event. Where the module is, what would follow from it in rooms is made right before anybody
-sees it, so that nothing tells the bridge; the homeserver's list of accounts does, of a thousand people in one answer.
-Where there is no module, the member event in the person's direct chat is a sign, and that one person is looked at.
+An account's profile is no event, and where the module is, what would follow from it in rooms is made right before
+anybody sees it. So the module is asked every few seconds whose profile was changed; where there is none, the member
+event in the person's direct chat is the sign. Those of whom there was a sign are looked at, and now and then everybody:
+of a thousand people the homeserver tells in one answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from mautrix.api import Method, SynapseAdminPath
+from mautrix.api import Method, PathBuilder, SynapseAdminPath
 
 from bridge.homeserver import Homeserver, Refused
 from bridge.observe import Observer
@@ -25,8 +26,14 @@ from policy.rooms import profile_name
 EVERY = 300.0
 """Seconds between two looks at everybody."""
 
-BREATH = 2.0
-"""Seconds before a look that an event asked for: several are done together."""
+BREATH = 1.0
+"""Seconds before a look that a sign asked for: several are done together."""
+
+LISTEN_AGAIN = 3.0
+"""Seconds between two questions to the module."""
+
+WITHOUT_SIGNS = 600.0
+"""Seconds until the next one where the module gives no answer to it."""
 
 PAGE = 1000
 """Accounts asked for at once."""
@@ -34,7 +41,11 @@ PAGE = 1000
 FEW = 10
 """As many are looked at one by one."""
 
+PROCESSES = 20
+"""As many of the homeserver's are remembered; a restart makes a new one."""
+
 USERS = SynapseAdminPath.v2.users
+CHANGED = PathBuilder("/_synapse/client/qwil/profiles")
 
 log = logging.getLogger("qwil.profiles")
 
@@ -51,16 +62,41 @@ class Profiles:
         self._put_right = put_right
         self._doubtful: set[UserId] = set()
         self._wanted = asyncio.Event()
+        self._heard: dict[str, int] = {}
+        """The last sign of each of the homeserver's processes."""
 
     def note(self, event: StoredEvent) -> None:
         """A member event of somebody in their direct chat that shows what the bridge has not given is a sign."""
         room = self._observer.room(event.room_id)
         if event.type != "m.room.member" or room is None or room.direct is None or room.direct != event.state_key:
             return
-        look, content = self._observer.profiles.get(room.direct), event.content
-        if look is not None and content.get("membership") == "join" and self._differs(room.direct, content):
-            self._doubtful.add(room.direct)
+        if event.content.get("membership") == "join":
+            self._doubt(room.direct, event.content)
+
+    def _doubt(self, user: UserId, shown: Mapping[str, Any]) -> None:
+        """Somebody is shown like this: if not by us, they are looked at soon."""
+        if self._differs(user, shown):
+            self._doubtful.add(user)
             self._wanted.set()
+
+    async def listen(self) -> NoReturn:
+        """Ask the module for signs until cancelled."""
+        while True:
+            pause = await until_available(self._listened)
+            await asyncio.sleep(pause)
+
+    async def _listened(self) -> float:
+        query = {"seen": ",".join(f"{process}:{number}" for process, number in self._heard.items())}
+        try:
+            answer = await self._homeserver.ask(Method.GET, CHANGED, query=query)
+        except Refused as refusal:
+            log.warning("The homeserver does not say whose name or picture was changed: %s", refusal)
+            return WITHOUT_SIGNS
+        before = [(process, number) for process, number in self._heard.items() if process != answer["process"]]
+        self._heard = dict([*before[1 - PROCESSES :], (answer["process"], answer["number"])])
+        for user, shown in answer["profiles"].items():
+            self._doubt(UserId(user), shown)
+        return LISTEN_AGAIN
 
     async def run(self) -> NoReturn:
         """Look again and again until cancelled: at everybody now and then, at those in doubt soon."""
@@ -83,23 +119,31 @@ class Profiles:
 
     async def look(self, users: Collection[UserId] | None = None) -> None:
         """Compare these accounts, or all, with what was given, and have put right what differs."""
+        if await self.forget_changed(users):
+            await self._put_right()
+
+    async def forget_changed(self, users: Collection[UserId] | None = None) -> bool:
+        """Let what differs be due again; whether anything does."""
         if not self._admin:
-            return
-        given = dict(self._observer.profiles)
+            return False
         try:
-            accounts = [account async for account in self._accounts(users)]
+            differing = await self.differing(users)
         except Refused as refusal:
             # Only administrators of the homeserver are shown its accounts.
             log.warning("Names and pictures of accounts cannot be looked at: %s", refusal)
-            return
-        for account in accounts:
-            user = UserId(str(account.get("name")))
-            # What the bridge itself has given meanwhile is newer than the answer.
-            if user in given and self._observer.profiles.get(user) is given[user] and self._differs(user, account):
-                log.warning("Somebody else has changed the name or picture of %s: it is given anew.", user)
-                await self._observer.forget_profile(user)
-        if given.keys() - self._observer.profiles.keys():
-            await self._put_right()
+            return False
+        for user in differing:
+            log.warning("Somebody else has changed the name or picture of %s: it is given anew.", user)
+            await self._observer.forget_profile(user)
+        return bool(differing)
+
+    async def differing(self, users: Collection[UserId] | None = None) -> list[UserId]:
+        """Those of these accounts, or of all, that are not as they were given; raises `Refused`."""
+        given = dict(self._observer.profiles)
+        accounts = {UserId(str(account.get("name"))): account async for account in self._accounts(users)}
+        # What the bridge itself has given meanwhile is newer than the answer.
+        same = (user for user in accounts if user in given and self._observer.profiles.get(user) is given[user])
+        return [user for user in same if self._differs(user, accounts[user])]
 
     async def _accounts(self, users: Collection[UserId] | None) -> AsyncIterator[Mapping[str, Any]]:
         """What the homeserver says of these accounts, or of all."""

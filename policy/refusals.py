@@ -64,7 +64,7 @@ class Refusals:
         `seen` names processes with the number last seen of each, `ID:12,ID:40`: behind a load balancer several answer,
         each for itself.
         """
-        number = _seen(seen).get(self._process, 0)
+        number = numbers_seen(seen).get(self._process, 0)
         for key in [key for key, one in self._kept.items() if one.number <= number]:
             del self._kept[key]
         page = list(self._kept.values())[:PAGE]
@@ -77,7 +77,8 @@ class Refusals:
         }
 
 
-def _seen(text: str) -> dict[str, int]:
+def numbers_seen(text: str) -> dict[str, int]:
+    """What was seen of which process, from `ID:12,ID:40`."""
     pairs = (entry.partition(":") for entry in text.split(","))
     return {process: int(number) for process, _, number in pairs if number.isascii() and number.isdecimal()}
 

@@ -53,6 +53,7 @@ from policy.judge import (
 )
 from policy.let_in import LetIn
 from policy.model import Moment, Policy, UserId
+from policy.module_profiles import ProfilesResource
 from policy.module_refusals import PATH as REFUSALS
 from policy.module_refusals import RefusalsResource
 from policy.module_settings import Settings, settings_from
@@ -123,7 +124,8 @@ class PolicyModule:
         self._badges: dict[tuple[UserId, str], Badge] = {}
         self._archive = Archive(self._store.get_max_account_data_stream_id, self._archived, self._take_out_of_archive)
         self._refuse_forced_encryption()
-        self._refusals = Refusals(uuid.uuid4().hex[:12])
+        self._process = uuid.uuid4().hex[:12]
+        self._refusals = Refusals(self._process)
         self._policy_server = PolicyServer(api, config.policy_key, self._judged_from_elsewhere)
         self._file = PolicyFile(config.policy, prepare=self._prepared)
         self._file.load()
@@ -148,6 +150,7 @@ class PolicyModule:
         status = StatusResource(self._api, self._settings.bot, self._file)
         self._api.register_web_resource(PATH, status)
         self._api.register_web_resource(REFUSALS, RefusalsResource(self._api, self._settings.bot, self._refusals))
+        ProfilesResource(self._api, self._settings.bot, self._process).register()
         self._policy_server.register()
         # Synapse has no callback that could answer these with our own results or sentences.
         directory, profiles = self._hs.get_user_directory_handler(), self._hs.get_profile_handler()

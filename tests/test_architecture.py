@@ -34,6 +34,7 @@ EDGES = {
     "policy.downloads": {"synapse", "time", "urllib"},
     "policy.own_words": {"synapse"},
     "policy.said_of_oneself": {"synapse"},
+    "policy.module_profiles": {"synapse"},
     "policy.module_refusals": {"synapse"},
     "policy.module_settings": {"synapse", "pathlib"},
     "policy.module_status": {"synapse"},

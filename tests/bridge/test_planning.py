@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from bridge.direct import Direct
 from bridge.homeserver import Homeserver
 from bridge.observe import Observer
 from bridge.perform import Performer
-from bridge.planning import Applied, ApplyRoute, Moved, Planner, Stopped, apply_from_outside, plan_from_record
+from bridge.planning import Applied, ApplyRoute, Moved, Planner, Stopped, apply_from_outside, plan_from_record, said
 from bridge.policy_file import load
 from bridge.store import NewEvent, Store
 from policy.model import Policy, UserId
@@ -71,6 +72,9 @@ tests:
 """
 
 
+ACCOUNTS = "/_synapse/admin/v2/users"
+
+
 class FakeHomeserver:
     """Says yes to everything but what it was told to refuse, and keeps what it was asked."""
 
@@ -79,6 +83,7 @@ class FakeHomeserver:
         """Where events are sent to while a bridge listens there."""
         self.asked: list[tuple[str, str, Any]] = []
         self.refuses: tuple[str, str] | None = None
+        self.accounts: dict[str, dict[str, Any]] = {}
         self._rooms = itertools.count()
 
     def changes(self) -> list[tuple[str, str, Any]]:
@@ -100,6 +105,8 @@ class FakeHomeserver:
             return web.json_response(
                 {"errcode": "M_FORBIDDEN", "error": "The power levels do not allow it."}, status=403
             )
+        if request.path.startswith(ACCOUNTS):
+            return web.json_response(self._account(request.path.removeprefix(ACCOUNTS).removeprefix("/"), body))
         made = f"!made{next(self._rooms)}:school.test"
         await self._send(list(events_of(request.path, body or {}, request.query.get("user_id", BOT), made)))
         if request.path.endswith("/createRoom"):
@@ -107,6 +114,11 @@ class FakeHomeserver:
         if request.path.endswith("/upload"):
             return web.json_response({"content_uri": f"mxc://school.test/{len(self.asked)}"})
         return web.json_response({"event_id": f"$sent{len(self.asked)}"})
+
+    def _account(self, user: str, body: Any) -> Any:
+        if user and body is not None:
+            self.accounts[user] = {"name": user, **body}
+        return self.accounts.get(user, {}) if user else {"users": list(self.accounts.values())}
 
     async def _send(self, events: list[NewEvent]) -> None:
         url = f"{self.bridge}/_matrix/app/v1/transactions/{len(self.asked)}"
@@ -263,12 +275,47 @@ async def parts(school: School) -> AsyncIterator[Parts]:
         await store.close()
 
 
-async def test_a_plan_asks_the_homeserver_nothing(school: School) -> None:
+async def test_a_plan_asks_the_homeserver_for_its_accounts_and_nothing_else(school: School) -> None:
     planned = await plan_from_record(school.config)
 
     assert not isinstance(planned, list)
     assert planned.plan.steps
-    assert school.homeserver.asked == []
+    assert school.homeserver.asked == [("GET", ACCOUNTS, None)]
+
+
+async def test_a_name_that_somebody_else_has_given_is_in_the_plan_and_put_right_while_no_bridge_runs(
+    school: School,
+) -> None:
+    await apply_from_outside(school.config, None, "an operator")
+    as_given = dict(school.homeserver.accounts["@kim:school.test"])
+    school.homeserver.accounts["@kim:school.test"]["displayname"] = "The Boss"
+
+    planned = await plan_from_record(school.config)
+    again = await plan_from_record(school.config)
+    assert not isinstance(planned, list)
+    assert not isinstance(again, list)
+    assert [step.text for step in planned.plan.steps] == ["@kim:school.test is called “Kim Teacher” with badge S"]
+    assert again.plan.hash == planned.plan.hash, "a plan changes nothing"
+    done = await apply_from_outside(school.config, planned.plan.hash, "an operator")
+
+    assert done["status"] == 0
+    assert school.homeserver.accounts["@kim:school.test"] == as_given
+    afterwards = await plan_from_record(school.config)
+    assert not isinstance(afterwards, list)
+    assert afterwards.plan.steps == ()
+
+
+async def test_a_plan_says_what_it_could_not_see_where_the_homeserver_is_away(school: School) -> None:
+    gone = replace(
+        school.config, homeserver=replace(school.config.homeserver, address=f"http://127.0.0.1:{free_port()}")
+    )
+
+    planned = await plan_from_record(gone)
+
+    assert not isinstance(planned, list)
+    assert planned.plan.steps
+    assert planned.unseen.startswith("names and pictures that somebody has changed on the homeserver may be missing")
+    assert f"Note: {planned.unseen}" in said(planned)
 
 
 async def test_after_an_apply_a_second_one_does_nothing(school: School, parts: Parts) -> None:
@@ -601,4 +648,4 @@ async def test_a_candidate_with_mistakes_and_unmet_tests_is_told(
     assert await cli("plan", "-c", str(school.config.file)) == 2
     assert "Test not met, apply will refuse" in capsys.readouterr().out
     assert await cli("apply", "-c", str(school.config.file)) == 1
-    assert school.homeserver.asked == []
+    assert school.homeserver.changes() == []

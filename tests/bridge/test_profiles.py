@@ -17,6 +17,7 @@ from bridge.perform import Performer
 from bridge.planning import Planner
 from bridge.profiles import Profiles
 from bridge.store import Arrival, EventId, RoomId, Store, StoredEvent
+from policy.changed_profiles import ChangedProfiles
 from policy.model import Policy, UserId
 from policy.observation import Settings
 from policy.parse import parse
@@ -46,9 +47,13 @@ class Accounts:
         self.accounts: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, str]] = []
         self.refuses = False
-        self.was_asked, self.was_changed = asyncio.Event(), asyncio.Event()
+        self.was_asked, self.was_changed, self.was_heard = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.changed = ChangedProfiles("main")
 
     async def ask(self, method: Method, path: PathBuilder, content: Any = None, **_: Any) -> Any:
+        if str(path).endswith("/qwil/profiles"):
+            self.was_heard.set()
+            return self.changed.after(str(_["query"]["seen"]))
         user = unquote(str(path)).partition("/v2/users")[2].removeprefix("/")
         self.asked.append((method.value, user))
         self.was_asked.set()
@@ -239,3 +244,79 @@ async def test_while_it_runs_a_sign_is_enough(running: Running, monkeypatch: pyt
         task.cancel()
 
     assert running.accounts.accounts[P3]["displayname"] == "Person 3"
+
+
+async def test_what_the_module_tells_of_is_enough_where_no_event_shows_it(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.profiles.BREATH", 0.0)
+    running.accounts.accounts[P3]["displayname"] = "The Boss"
+    running.accounts.changed.note(P3, "The Boss", running.accounts.accounts[P3]["avatar_url"])
+    monkeypatch.setattr("bridge.profiles.Profiles.look", looks_at_somebody(Profiles.look))
+    tasks = [asyncio.create_task(running.profiles.run()), asyncio.create_task(running.profiles.listen())]
+    try:
+        async with asyncio.timeout(10):
+            await running.accounts.was_changed.wait()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+    assert running.accounts.asked == [("GET", P3), ("PUT", P3)]
+    assert running.accounts.accounts[P3]["displayname"] == "Person 3"
+
+
+def looks_at_somebody(look: Any) -> Any:
+    """No look at everybody, which would find it too."""
+
+    async def only(profiles: Profiles, users: Any = None) -> None:
+        if users is not None:
+            await look(profiles, users)
+
+    return only
+
+
+async def test_what_the_bridge_gave_itself_is_no_sign_to_the_module_either(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.profiles.LISTEN_AGAIN", 0.0)
+    running.accounts.changed.note(P3, "Person 3", running.accounts.accounts[P3]["avatar_url"])
+    running.accounts.changed.note("@stranger:school.test", "Anybody", None)
+    task = asyncio.create_task(running.profiles.listen())
+    try:
+        async with asyncio.timeout(10):
+            for _ in range(2):
+                running.accounts.was_heard.clear()
+                await running.accounts.was_heard.wait()
+    finally:
+        task.cancel()
+    await running.profiles.look_at_doubtful()
+
+    assert running.accounts.asked == []
+
+
+def test_a_change_is_handed_out_until_it_was_seen_and_the_last_one_counts() -> None:
+    changed = ChangedProfiles("main")
+    changed.note("@a:x", "A", None)
+    changed.note("@b:x", "B", None)
+    changed.note("@a:x", "AA", "mxc://x/1")
+
+    first = changed.after("")
+    again = changed.after("other:9")
+    changed.note("@c:x", None, None)
+    later = changed.after("other:9,main:3")
+
+    assert first == again
+    assert first["profiles"] == {
+        "@b:x": {"displayname": "B", "avatar_url": None},
+        "@a:x": {"displayname": "AA", "avatar_url": "mxc://x/1"},
+    }
+    assert (first["number"], later["number"]) == (3, 4)
+    assert later["profiles"] == {"@c:x": {"displayname": None, "avatar_url": None}}
+
+
+def test_of_many_changes_the_last_ones_are_kept() -> None:
+    changed = ChangedProfiles("main", most=2)
+    for name in "abc":
+        changed.note(f"@{name}:x", name, None)
+
+    assert list(changed.after("")["profiles"]) == ["@b:x", "@c:x"]

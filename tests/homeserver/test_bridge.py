@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -105,6 +106,25 @@ async def test_names_and_badges_are_given_by_the_policy(school: Bridged) -> None
 
     assert look["displayname"] == "Tom Okafor"
     assert look["avatar_url"].startswith("mxc://")
+
+
+async def test_a_name_that_an_administrator_of_the_homeserver_gave_is_put_right_within_seconds(school: Bridged) -> None:
+    (chan,) = await school.clients("chan")
+
+    async def profile() -> dict[str, Any]:
+        return dict(await chan.ask("GET", f"profile/{chan.user_id}"))
+
+    given = await eventually(profile, lambda seen: seen.get("displayname") == "Pat Chan" and "avatar_url" in seen)
+    admin = school.homeserver.server_admin
+    login = await school.homeserver.login(admin.user_id, admin.password)
+    headers = {"Authorization": f"Bearer {login.access_token}"}
+    for changed in ({"displayname": "The Boss"}, {"avatar_url": ""}):
+        url = f"{school.homeserver.url}/_synapse/admin/v2/users/{chan.user_id}"
+        async with aiohttp.ClientSession(headers=headers) as http, http.put(url, json=changed) as answer:
+            assert answer.status == 200
+        assert await profile() != given
+
+        assert await eventually(profile, lambda seen: seen == given, patience=15) == given
 
 
 async def test_names_and_pictures_of_ones_own_are_refused_in_a_chat(school: Bridged) -> None:
