@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 from bridge.observe import Observer
 from bridge.retry import until_available
 from bridge.store import Store, StoredEvent
+from bridge.transcript.markup import pictures
 from bridge.transcript.model import Received
 from policy.model import Moment
 
@@ -125,10 +126,10 @@ async def received(store: Store, room: str) -> dict[str, Received]:
 
 
 def uploads(content: Mapping[str, Any]) -> Iterator[str]:
-    """The content URIs of the files that a message or an edit shares."""
+    """The content URIs of the files that a message or an edit shares, and of the pictures in its text."""
     for holder in (content, content.get("m.new_content")):
         if isinstance(holder, dict):
-            for named in (holder, holder.get("file")):
-                mxc = named.get("url") if isinstance(named, dict) else None
-                if isinstance(mxc, str) and MXC.fullmatch(mxc):
-                    yield mxc
+            html = holder.get("formatted_body")
+            named = [file.get("url") for file in (holder, holder.get("file")) if isinstance(file, dict)]
+            shown = [mxc for mxc, _ in pictures(html)] if isinstance(html, str) else []
+            yield from (mxc for mxc in (*named, *shown) if isinstance(mxc, str) and MXC.fullmatch(mxc))

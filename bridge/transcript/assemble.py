@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nacl.signing import SigningKey
 
@@ -27,6 +28,10 @@ from bridge.transcript.render_pdf import TIME_LIMIT, Press, Progress
 
 Events = Callable[[], Iterable[Mapping[str, Any] | str]]
 """Begins the events of the room anew, in order; each is what the homeserver sent, or its JSON."""
+
+
+HELD_FOR_A_MOMENT = (0.05, 0.1, 0.2, 0.4)
+"""Seconds between two looks whether somebody still makes the same export."""
 
 
 class UnderWay(Exception):
@@ -120,11 +125,20 @@ def write_record(
 def _alone(work: Path) -> Iterator[None]:
     """Hold the work folder; the lock ends with the process, however it ends."""
     with (work / "lock").open("w") as lock:
+        _hold(lock)
+        yield
+
+
+def _hold(lock: IO[str]) -> None:
+    """A process that was just being started when its parent was killed still holds the lock for a moment."""
+    for pause in (*HELD_FOR_A_MOMENT, None):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
-            raise UnderWay("This export is being made just now.") from None
-        yield
+            if pause is None:
+                raise UnderWay("This export is being made just now.") from None
+            time.sleep(pause)
 
 
 def _press(work: Path, settings: Settings) -> Press:
@@ -163,9 +177,7 @@ def _paths(work: Path) -> Iterator[str]:
     with (work / record.NAME).open("rb") as lines:
         for line in lines:
             if b'"path":"media/' in line:
-                path = (record.loads(line)["file"] or {}).get("path")
-                if path:
-                    yield path
+                yield from filter(None, (file["path"] for file in record.files(record.loads(line))))
 
 
 def _emptied(folder: Path) -> Path:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from bridge.transcript import words
 from bridge.transcript.events import NOTHING, Event, Unreadable, mapping, read, text
@@ -28,6 +28,7 @@ from bridge.transcript.model import (
     Remark,
     Transcript,
 )
+from bridge.transcript.offers import Offer, is_file, offered, pictured
 from bridge.transcript.presence import Presence
 
 DEFAULT_TITLE = "New chat"
@@ -35,16 +36,6 @@ DEFAULT_TITLE = "New chat"
 
 _ORIGINAL_ABOVE = re.compile(r"(?:> .*(?:\n|$))+\n*")
 """What older clients put above a reply: the answered message, quoted (Client-Server API, rich replies)."""
-
-
-class Offer(NamedTuple):
-    """A file that a message says it carries."""
-
-    event_id: str
-    name: str
-    mimetype: str
-    mxc: str | None
-    encrypted: bool
 
 
 Keep = Callable[[int, Person, Milliseconds | None, Offer], File]
@@ -125,14 +116,22 @@ class Composer:
         return self._other(event)
 
     def _finished(self, event: Event, draft: Entry) -> Entry:
-        offer = _offer(event)
         if draft.text is None and draft.kind in ("message", "edit", "notice") and not event.content:
             by = f" by {self.person(deleter).name}" if (deleter := text(event.redacted or NOTHING, "sender")) else ""
             self._problems.append(f"Message {draft.number}: its content was deleted{by} before it came on record.")
         elif draft.content is event.content and draft.text is None:
             self._problems.append(f"Message {draft.number}: it has no text; the record holds what it has.")
-        if offer is None or draft.kind == "deletion":
+        if event.type not in ("m.room.message", "m.sticker"):
             return draft
+        offer, (shown, more) = offered(event), pictured(event, draft.html)
+        if more:
+            self._problems.append(f"Message {draft.number}: {more} more pictures in its text are not in this export.")
+        return draft._replace(
+            file=self._kept(draft, offer) if offer else None,
+            pictures=tuple(self._kept(draft, picture) for picture in shown) or None,
+        )
+
+    def _kept(self, draft: Entry, offer: Offer) -> File:
         file = self._keep(draft.number, draft.sender, draft.time, offer)
         if file.missing:
             self._problems.append(f"Message {draft.number}: the file “{file.name}” is missing: {file.missing}")
@@ -142,7 +141,7 @@ class Composer:
             )
         if file.changed:
             self._problems.append(f"Message {draft.number}: the file “{file.name}”: {file.changed}")
-        return draft._replace(file=file)
+        return file
 
     def _wanted(self, event: Event, draft: Entry) -> bool:
         wanted = self._range
@@ -168,35 +167,32 @@ class Composer:
 
     def _message(self, event: Event) -> Entry:
         content = event.content
+        if (original := _replaced(content)) is not None:
+            new = mapping(content, "m.new_content")
+            return self._edit(event, original, self._said(event, new or content, is_reply=False), html=_html(new))
         relation = mapping(content, "m.relates_to") if "m.relates_to" in content else NOTHING
-        if relation.get("rel_type") == "m.replace" and isinstance(relation.get("event_id"), str):
-            return self._edit(event, relation["event_id"])
         kind: Kind = "notice" if content.get("msgtype") == "m.notice" else "message"
         thread, answered = _thread_and_answered(relation) if relation else (None, None)
+        said = self._said(event, content, is_reply=answered is not None)
         return self._entry(
             event,
             kind,
-            self._said(event, content, is_reply=answered is not None),
+            said,
             html=_html(content),
             reply_to=self._quote(answered) if answered else None,
             thread=self._refer(thread) if thread else None,
-            # Of an encrypted file the content is kept as well: the key to it stands there.
-            content=content if content and ("file" in content or not _has_words(content)) else None,
+            content=_kept_beside(content, said if answered else None),
         )
 
-    def _edit(self, event: Event, original: str) -> Entry:
-        new = mapping(event.content, "m.new_content")
+    def _edit(self, event: Event, original: str, said: str | None, **more: Any) -> Entry:
+        why = "not by the author of the message; clients do not show it"
+        reason = why if self._is_foreign(event, original) else None
+        return self._entry(event, "edit", said, target=self._quote(original), reason=reason, **more)
+
+    def _is_foreign(self, event: Event, original: str) -> bool:
+        """Client-Server API, validity of replacement events: only the author edits; clients show no other's."""
         number = self._numbers.get(original)
-        # Client-Server API, validity of replacement events: only the author edits; clients show no other's.
-        foreign = number is not None and self._senders[number - 1] != event.sender
-        return self._entry(
-            event,
-            "edit",
-            self._said(event, new or event.content, is_reply=False),
-            html=_html(new),
-            target=self._quote(original),
-            reason="not by the author of the message; clients do not show it" if foreign else None,
-        )
+        return number is not None and self._senders[number - 1] != event.sender
 
     def _said(self, event: Event, content: Mapping[str, Any], *, is_reply: bool) -> str | None:
         kind, body = content.get("msgtype"), text(content, "body")
@@ -206,7 +202,7 @@ class Composer:
             return f"* {self.person(event.sender).name} {body or ''}"
         if event.type == "m.sticker":
             return f"Sticker: {body or 'without a name'}"
-        if body is not None and _is_file(content):
+        if body is not None and is_file(content):
             return "" if text(content, "filename") in (None, body) else body
         if body is not None and is_reply and body.startswith("> "):
             return _ORIGINAL_ABOVE.sub("", body, count=1)
@@ -230,8 +226,14 @@ class Composer:
     # Polls
 
     def _poll(self, event: Event) -> Entry:
-        said, self._polls[event.event_id] = words.poll(event.content)
-        return self._entry(event, "message", said, content=event.content)
+        original = _replaced(event.content)
+        if original is None:
+            said, self._polls[event.event_id] = words.poll(event.content)
+            return self._entry(event, "message", said, content=event.content)
+        said, answers = words.poll(mapping(event.content, "m.new_content") or event.content)
+        if not self._is_foreign(event, original):
+            self._polls[original] = answers
+        return self._edit(event, original, said, content=event.content)
 
     def _vote(self, event: Event) -> Entry:
         asked = text(mapping(event.content, "m.relates_to"), "event_id")
@@ -241,6 +243,10 @@ class Composer:
     def _poll_end(self, event: Event) -> Entry:
         asked = text(mapping(event.content, "m.relates_to"), "event_id")
         return self._told(event, words.poll_end(event.content), target=self._refer(asked))
+
+    def _beacon(self, event: Event) -> Entry:
+        shared = text(mapping(event.content, "m.relates_to"), "event_id")
+        return self._told(event, words.seen_at(event.content), target=self._refer(shared), content=event.content)
 
     # What became of the chat
 
@@ -352,38 +358,29 @@ def _thread_and_answered(relation: Mapping[str, Any]) -> tuple[str | None, str |
     return thread, None if is_fallback else text(mapping(relation, "m.in_reply_to"), "event_id")
 
 
+def _replaced(content: Mapping[str, Any]) -> str | None:
+    """The event that this one says to replace."""
+    relation = mapping(content, "m.relates_to") if "m.relates_to" in content else NOTHING
+    return text(relation, "event_id") if relation.get("rel_type") == "m.replace" else None
+
+
 def _html(content: Mapping[str, Any]) -> str | None:
     return text(content, "formatted_body") if content.get("format") == "org.matrix.custom.html" else None
 
 
+def _kept_beside(content: Mapping[str, Any], answer: str | None) -> Mapping[str, Any] | None:
+    """What the record holds of a message beside its words: all where there are none, or a key stands there (encrypted
+    files); and what stood above an answer, if only clients call it a quotation.
+    """
+    if content and ("file" in content or not _has_words(content)):
+        return content
+    body = text(content, "body") or ""
+    return {"body": body} if answer is not None and body.startswith("> ") and body != answer else None
+
+
 def _has_words(content: Mapping[str, Any]) -> bool:
-    return isinstance(content.get("body"), str) or content.get("msgtype") == "m.location" or _is_file(content)
+    return isinstance(content.get("body"), str) or content.get("msgtype") == "m.location" or is_file(content)
 
-
-def _is_file(content: Mapping[str, Any]) -> bool:
-    return content.get("msgtype") in FILES or "url" in content or "file" in content
-
-
-def _offer(event: Event) -> Offer | None:
-    """The file of a message, a sticker or an edit, if it has one."""
-    if event.type not in ("m.room.message", "m.sticker"):
-        return None
-    content = event.content
-    if "m.new_content" in content:
-        content = mapping(content, "m.new_content") or content
-    if not _is_file(content):
-        return None
-    encrypted = mapping(content, "file")
-    return Offer(
-        event_id=event.event_id,
-        name=text(content, "filename") or text(content, "body") or "file",
-        mimetype=text(mapping(content, "info"), "mimetype") or "application/octet-stream",
-        mxc=text(content, "url") or text(encrypted, "url"),
-        encrypted=bool(encrypted),
-    )
-
-
-FILES = frozenset({"m.image", "m.file", "m.audio", "m.video"})
 
 REMARKABLE: frozenset[Kind] = frozenset({"edit", "deletion", "reaction"})
 
@@ -399,4 +396,5 @@ COMPOSERS: Mapping[str, Callable[[Composer, Event], Entry | None]] = {
     **dict.fromkeys(words.POLL_STARTS, Composer._poll),
     **dict.fromkeys(words.POLL_VOTES, Composer._vote),
     **dict.fromkeys(words.POLL_ENDS, Composer._poll_end),
+    **dict.fromkeys(words.BEACONS, Composer._beacon),
 }

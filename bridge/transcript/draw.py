@@ -22,7 +22,8 @@ def draw(folder: Path) -> None:
     order = json.loads((folder / "order.json").read_text())
     # Whoever started this process ends it in time; where they were killed themselves it ends on its own.
     signal.alarm(order["seconds"])
-    fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[folder / "fonts"])
+    # Of the fonts that the engine brings along the template names one, for code.
+    fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=True, font_paths=[folder / "fonts"])
     drawn = typst.compile(
         folder / TEMPLATE.name,
         root=folder,

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 LONGEST_WORD = 40
 """Letters of a word that is left alone: as many of the widest letter still fit on a line."""
@@ -17,8 +19,8 @@ LONGEST_WORD = 40
 PIECE = 10
 """Letters after which a longer word may be broken, so that none runs off the page or out of its column."""
 
-LONGEST_WORD_IN_A_COLUMN = 15
-"""The same of a column that is a third of a line."""
+LETTERS_OF_A_LINE = 45
+"""The widest letters that fit on a line of several columns, all together."""
 
 MOST_MARKS = 6
 """Marks above and below one letter; more would be drawn over the neighbouring lines."""
@@ -35,9 +37,25 @@ _BREAKS_ITSELF = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff"
     "\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 )
-_LONG = re.compile(rf"[^\s{BREAK}{_BREAKS_ITSELF}]{{{LONGEST_WORD + 1},}}")
-_LONG_IN_A_COLUMN = re.compile(rf"[^\s{BREAK}{_BREAKS_ITSELF}]{{{LONGEST_WORD_IN_A_COLUMN + 1},}}")
-_PIECE = re.compile(rf".{{{PIECE}}}(?=.)", re.DOTALL)
+_ESCAPE = r"\[U\+[0-9A-F]{4,6}\]"
+
+
+class _Breaks(NamedTuple):
+    """How long words are broken."""
+
+    long: re.Pattern[str]
+    piece: re.Pattern[str]
+
+    def __call__(self, text: str) -> str:
+        return self.long.sub(lambda found: self.piece.sub(rf"\g<0>{BREAK}", found[0]), text)
+
+
+@cache
+def _breaks(longest: int) -> _Breaks:
+    """Breaks in words longer than that, none of them inside of what stands for a character."""
+    piece = rf"(?:{_ESCAPE}|(?:(?!{_ESCAPE}).){{1,{min(PIECE, longest)}}}+)(?=.)"
+    return _Breaks(re.compile(rf"[^\s{BREAK}{_BREAKS_ITSELF}]{{{longest + 1},}}"), re.compile(piece, re.DOTALL))
+
 
 # Joiners that scripts need, marks of direction that change nothing but neighbours, soft hyphens and breaks.
 _INVISIBLE_BUT_MEANT = frozenset("\u00ad\u034f\u061c\u200b\u200c\u200d\u200e\u200f\u2060")
@@ -53,9 +71,9 @@ def escaped(character: str) -> str:
     return f"[U+{ord(character):04X}]"
 
 
-def broken(text: str) -> str:
-    """Legible text for a narrow column."""
-    return _LONG_IN_A_COLUMN.sub(_in_pieces, text)
+def broken(text: str, columns: int) -> str:
+    """Legible text for one of so many columns."""
+    return _breaks(LETTERS_OF_A_LINE // columns)(text)
 
 
 class Legible:
@@ -80,7 +98,7 @@ class Legible:
             text = text.translate(self._replaced)
         if not seen.isdisjoint(_MARK_SET):
             text = _TOO_MANY_MARKS.sub(_mark_by_mark, text)
-        return _LONG.sub(_in_pieces, text) if len(text) > LONGEST_WORD else text
+        return _breaks(LONGEST_WORD)(text) if len(text) > LONGEST_WORD else text
 
     def line(self, text: str) -> str:
         """The same on one line. Names come again and again, so that what was asked before is remembered."""
@@ -114,10 +132,6 @@ class Legible:
         if self._draws(character):
             return character
         return "" if character in _VARIATIONS else escaped(character)
-
-
-def _in_pieces(found: re.Match[str]) -> str:
-    return _PIECE.sub(rf"\g<0>{BREAK}", found[0])
 
 
 def _mark_by_mark(found: re.Match[str]) -> str:

@@ -17,7 +17,8 @@ Run = str | dict[str, Any]
 """Text, or `{"t": text}` with any of `b` bold, `i` italic, `s` struck, `u` underlined, `c` code, `p` raised or not."""
 
 Block = dict[str, Any]
-"""`{"k": kind}` with runs `r`, inner blocks `e`, list items or table rows `rows`, text `t`, level `l`."""
+"""`{"k": kind}` with runs `r`, inner blocks `e`, list items or table rows `rows` (a list may `start` at another number
+than 1), text `t`, level `l`."""
 
 DEEPEST = 6
 """Quotes and lists inside each other; what is deeper stands at this depth."""
@@ -34,9 +35,13 @@ STYLES: Mapping[str, tuple[str, Any]] = {
 }  # fmt: skip
 
 CONTAINERS: Mapping[str, str] = {"blockquote": "quote", "ul": "list", "ol": "numbers", "li": "item", "details": "quote"}
+CELLS: Mapping[str, str] = {"tr": "row", "td": "cell", "th": "head"}
+KEPT_EMPTY = frozenset({"cell", "head", "item"})
+"""Without them those behind them would stand in another column, or bear another number."""
 HEADINGS: Mapping[str, int] = {f"h{level}": level for level in range(1, 7)}
 PARAGRAPHS = frozenset({"p", "div", "caption", "summary", "table", "thead", "tbody", *HEADINGS})
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _MENTION = re.compile(r"https://matrix\.to/#/")
 _TAG = re.compile(r"[/!?a-z]", re.IGNORECASE)
@@ -47,12 +52,19 @@ _DESCRIBED = re.compile(
     r"""\b(?:alt|title|data-mx-spoiler|data-mx-maths)\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE
 )
 
+_WORD = re.compile(r"[^\W_]+")
+_MARKS = re.compile(r"https://matrix\.to/\S+|```\w*|^\s*\d+[.)]", re.MULTILINE)
+_SOURCE = re.compile(r"""\bsrc\s*=\s*["']?\s*(mxc://[^\s"'>]+)""", re.IGNORECASE)
 
-def blocks(html: str) -> list[Block] | None:
-    """The structure of a message's HTML; none where only its plain text can be shown."""
+
+def blocks(html: str, *, answers: bool = False) -> list[Block] | None:
+    """The structure of a message's HTML; none where only its plain text can be shown.
+
+    Of a message that `answers` another one, clients leave out what stands in `mx-reply`.
+    """
     if html.count("<") > MOST_TAGS:
         return None
-    reader = _Reader()
+    reader = _Reader(answers)
     try:
         reader.feed(html)
         reader.close()
@@ -65,6 +77,24 @@ def bare(html: str) -> str:
     """The text of some HTML without its tags, in a time that grows with its length alone."""
     first, *pieces = html.split("<")
     return unescape(first + "".join(map(_after_tag, pieces)))
+
+
+def says_more(text: str, shown: str) -> bool:
+    """Whether a message without its formatting says words that are not in what is shown of the formatted one.
+
+    How formatting is written (Markdown), the numbers of lists, and where mentions lead count for nothing.
+    """
+    return not set(_WORD.findall(_MARKS.sub(" ", text).casefold())) <= set(_WORD.findall(shown.casefold()))
+
+
+def pictures(html: str) -> list[tuple[str, str]]:
+    """The uploads that the text shows as pictures, each once, with what they are said to be."""
+    found: dict[str, str] = {}
+    for tag in html.split("<")[1:]:
+        if tag[:3].lower() == "img" and (source := _SOURCE.search(tag)):
+            described = _DESCRIBED.search(tag)
+            found.setdefault(unescape(source[1]), unescape(described[1] or described[2] or "") if described else "")
+    return list(found.items())
 
 
 def _after_tag(piece: str) -> str:
@@ -116,8 +146,9 @@ def _changed(run: Run, change: Callable[[str], str]) -> Run:
 class _Reader(HTMLParser):
     """Builds blocks while the parser reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: bool) -> None:
         super().__init__(convert_charrefs=True)
+        self._answers = answers
         self._stack: list[tuple[str, list[Block]]] = [("", [])]
         self._runs: list[Run] = []
         self._styles: list[tuple[str, str, Any]] = []
@@ -125,6 +156,8 @@ class _Reader(HTMLParser):
         self._pre: list[str] | None = None
         self._ignored = 0
         self._heading = 0
+        self._starts: dict[int, int] = {}
+        """What lists that are open begin to count from, by their depth."""
 
     def finish(self) -> list[Block]:
         """Everything read, with what was left open closed."""
@@ -136,7 +169,7 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "mx-reply":
-            self._ignored += 1
+            self._ignored += self._answers
         elif tag == "pre":
             self._end_paragraph()
             self._pre = []
@@ -154,7 +187,7 @@ class _Reader(HTMLParser):
         elif tag == "span":
             self._span(dict(attrs))
         else:
-            self._start_block(tag)
+            self._start_block(tag, dict(attrs))
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "mx-reply":
@@ -165,8 +198,8 @@ class _Reader(HTMLParser):
             self._end_style(tag)
         elif tag == "a":
             self._end_link()
-        elif tag in CONTAINERS or tag in ("tr", "td", "th"):
-            self._close("row" if tag == "tr" else "cell" if tag in ("td", "th") else CONTAINERS[tag])
+        elif tag in CONTAINERS or tag in CELLS:
+            self._close(CELLS.get(tag) or CONTAINERS[tag])
         elif tag in PARAGRAPHS:
             self._end_paragraph()
 
@@ -182,13 +215,13 @@ class _Reader(HTMLParser):
         """What browsers hide is still something that was sent."""
         self.handle_data(data)
 
-    def _start_block(self, tag: str) -> None:
+    def _start_block(self, tag: str, attributes: dict[str, str | None]) -> None:
         if tag in CONTAINERS:
             self._open(CONTAINERS[tag])
-        elif tag == "tr":
-            self._open("row")
-        elif tag in ("td", "th"):
-            self._open("cell")
+            if tag == "ol" and _NUMBER.fullmatch(start := attributes.get("start") or ""):
+                self._starts[len(self._stack)] = int(start)
+        elif tag in CELLS:
+            self._open(CELLS[tag])
         elif tag in PARAGRAPHS:
             self._end_paragraph()
             self._heading = HEADINGS.get(tag, 0)
@@ -223,19 +256,34 @@ class _Reader(HTMLParser):
         if not self._links:
             return
         address, start = self._links.pop()
-        label = "".join(run if isinstance(run, str) else run["t"] for run in self._runs[start:])
-        if address and not _MENTION.match(address) and label.strip() not in (address, address.removeprefix("mailto:")):
+        if (
+            address
+            and not _MENTION.match(address)
+            and self._label(start) not in (address, address.removeprefix("mailto:"))
+        ):
             self._add(f" ({address})")
+
+    def _label(self, start: int) -> str:
+        return "".join(run if isinstance(run, str) else run["t"] for run in self._runs[start:]).strip()
+
+    def _end_labels(self) -> None:
+        """A link whose label has begun shows its address with this paragraph, any other one with a later."""
+        waiting = [(address, 0) for address, start in self._links if not self._label(start)]
+        self._links = [link for link in self._links if self._label(link[1])]
+        while self._links:
+            self._end_link()
+        self._links = waiting
 
     def _end_pre(self) -> None:
         if self._pre is not None:
-            code = "".join(self._pre).strip("\n")
+            code = "".join(self._pre).strip("\n").expandtabs()
             self._pre = None
             if code:
                 self._stack[-1][1].append({"k": "code", "t": code})
 
     def _end_paragraph(self) -> None:
-        runs, self._runs, self._links = _trimmed(self._runs), [], []
+        self._end_labels()
+        runs, self._runs = _trimmed(self._runs), []
         if runs:
             heading = {"k": "h", "l": self._heading} if self._heading else {"k": "p"}
             self._stack[-1][1].append({**heading, "r": runs})
@@ -252,27 +300,38 @@ class _Reader(HTMLParser):
         if kind not in (open_kind for open_kind, _ in self._stack[1:]):
             return
         while True:
+            start = self._starts.pop(len(self._stack), None)
             closed, inner = self._stack.pop()
-            if inner:
-                self._put(closed, inner)
+            if inner or closed in KEPT_EMPTY:
+                self._put(closed, inner, start)
             if closed == kind:
                 return
 
-    def _put(self, kind: str, inner: list[Block]) -> None:
+    def _put(self, kind: str, inner: list[Block], start: int | None) -> None:
         around = self._stack[-1][1]
         if len(self._stack) > DEEPEST:
             around.extend(inner)
         elif kind == "row":
-            cells = [block["e"] if block["k"] == "cell" else [block] for block in inner]
+            cells = [_cell(block) for block in inner]
             if around and around[-1]["k"] == "table":
                 around[-1]["rows"].append(cells)
             else:
                 around.append({"k": "table", "rows": [cells]})
         elif kind in ("list", "numbers"):
             items = [block["e"] if block["k"] == "item" else [block] for block in inner]
-            around.append({"k": kind, "rows": [[item] for item in items]})
+            starts = {"start": start} if start is not None else {}
+            around.append({"k": kind, **starts, "rows": [[item] for item in items]})
         else:
             around.append({"k": kind, "e": inner})
+
+
+def _cell(block: Block) -> list[Block]:
+    """What stands in a cell; in one that heads others it is bold."""
+    if block["k"] == "head":
+        for inner in block["e"]:
+            if "r" in inner:
+                inner["r"] = [{"t": run, "b": 1} if isinstance(run, str) else {**run, "b": 1} for run in inner["r"]]
+    return block["e"] if block["k"] in ("cell", "head") else [block]
 
 
 def _trimmed(runs: list[Run]) -> list[Run]:

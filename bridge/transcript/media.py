@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from bridge.transcript.compose import Offer
 from bridge.transcript.events import iso
 from bridge.transcript.images import NoPicture, thumbnail
 from bridge.transcript.model import File, Milliseconds, Person, Received
+from bridge.transcript.offers import Offer
 
 Fetch = Callable[[str], Iterable[bytes]]
 """The bytes behind a Matrix content URI, in pieces; raises `MediaMissing` where there are none."""
@@ -37,8 +37,6 @@ EXTENSIONS = {
     "application/vnd.oasis.opendocument.text": "odt", "application/vnd.oasis.opendocument.spreadsheet": "ods",
 }  # fmt: skip
 """Endings that open in a viewer; everything else ends in `bin`, programs and web pages above all."""
-
-PICTURES = "image/"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _SIGNS = r"[=+\-@%|\uff1d\uff0b\uff0d\uff20]"
@@ -117,7 +115,7 @@ class Shelf:
     def _draw(self, path: Path, offer: Offer) -> None:
         """A thumbnail beside a picture; one that cannot be drawn leaves an empty file that says so."""
         small = thumbnail_path(self._folder, path.name)
-        if small.exists() or offer.encrypted or not offer.mimetype.startswith(PICTURES):
+        if small.exists() or offer.encrypted or not offer.picture:
             return
         try:
             drawn = thumbnail(path)
@@ -137,7 +135,8 @@ def safe_name(number: int, offer: Offer) -> str:
     """A name that is unique in the export and means nothing to any file system or viewer but its ending."""
     letters = _UNSAFE.sub("", offer.event_id)[:60]
     kind = offer.mimetype.partition(";")[0].strip().lower()
-    return f"{number:06d}-{letters}.{EXTENSIONS.get(kind, 'bin')}"
+    place = f"-{offer.place}" if offer.place else ""
+    return f"{number:06d}-{letters}{place}.{EXTENSIONS.get(kind, 'bin')}"
 
 
 def harmless(cell: str) -> str:

@@ -81,6 +81,8 @@ class Entry(NamedTuple):
     reaction: str | None = None
     content: Mapping[str, Any] | None = None
     """The event's own content, where words cannot say all of it."""
+    pictures: tuple[File, ...] | None = None
+    """Those that stand in the text itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ a fixed number of entries and letters, so that the same record makes the same vo
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -15,9 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from bridge.transcript.columns import fitted
+from bridge.transcript.direction import direct, isolated
 from bridge.transcript.events import EPOCH
 from bridge.transcript.legible import Legible, broken
-from bridge.transcript.markup import Block, blocks, each_text, paragraphs, plain
+from bridge.transcript.markup import Block, bare, blocks, each_text, paragraphs, plain, says_more
 from bridge.transcript.media import thumbnail_path
 from bridge.transcript.model import Kind, Milliseconds, Participant, Remark, Transcript
 from bridge.transcript.record import Line
@@ -40,6 +40,9 @@ QUOTED = 160
 SHOWN_PROBLEMS = 200
 """Lines of the completeness list that stand on the cover; the manifest has all."""
 
+COLUMNS = 3
+"""Of the list of participants."""
+
 SHOWN_REMARKS = 40
 """Reactions named at one message; the record has all."""
 
@@ -50,19 +53,6 @@ _NO_TEXT = {
 }
 
 _ENCRYPTED = "This message is encrypted and cannot be read."
-
-_RIGHT_TO_LEFT = frozenset({"R", "AL"})
-_STRONG = frozenset({"L", "R", "AL"})
-
-# The letters of a text tell its language well enough to choose among the Han forms and to shape the rest.
-_LANGUAGES = (
-    ("ja", re.compile("[\u3041-\u30ff]")),
-    ("ko", re.compile("[\uac00-\ud7a3\u1100-\u11ff]")),
-    ("zh", re.compile("[\u3400-\u9fff]")),
-    ("he", re.compile("[\u0590-\u05ff]")),
-    ("ar", re.compile("[\u0600-\u06ff]")),
-    ("hi", re.compile("[\u0900-\u097f]")),
-)
 
 
 class Cut(NamedTuple):
@@ -177,7 +167,7 @@ class Pages:
         }
 
     def _in_a_column(self, text: str) -> str:
-        return broken(self._legible.line(text))
+        return broken(self._legible.line(text), COLUMNS)
 
     def _stay(self, joined: Milliseconds | None, left: Milliseconds | None) -> str:
         came = self._moment(joined) or "at an unknown time"
@@ -192,7 +182,7 @@ class Pages:
         page["who"] = self._legible.line(sender["name"])
         page.update(self._written(line) if line["kind"] in WRITTEN else self._told(line))
         if line["number"] in self._transcript.quoted:
-            self._quotes[line["number"]] = sender["name"], _excerpt(line)
+            self._quotes[line["number"]] = sender["name"], _excerpt(line, page)
         return page
 
     def _when(self, time: str | None) -> Page:
@@ -206,7 +196,7 @@ class Pages:
         sender, page = line["sender"], Page()
         page["org"] = self._legible.line(sender["organisation"])
         page["b"] = self._badges.get(sender["matrix"], "")
-        page["body"] = self._body(line)
+        page.update(self._body(line))
         answered = line["reply_to"] or (line.get("target") if line["kind"] == "edit" else None)
         if answered:
             page["q"] = self._quote(answered)
@@ -214,21 +204,29 @@ class Pages:
             page["mark"] = f"Edit of {_number(answered)}" + (f" ({line['reason']})" if line.get("reason") else "")
         elif thread := line.get("thread"):
             page["mark"] = f"In the thread of {_number(thread)}"
-        if line["file"]:
-            page["f"] = self._file(line["file"])
+        shared = [self._file(line["file"])] if line["file"] else []
+        if files := [*shared, *({**self._file(one), "within": 1} for one in line.get("pictures", ()))]:
+            page["f"] = files
         remarks = self._transcript.remarks.get(line["number"])
         return {**page, "later": self._later(remarks)} if remarks else page
 
-    def _body(self, line: Line) -> list[Block]:
+    def _body(self, line: Line) -> Page:
+        """What was written, with its formatting; and without it, where that says something else."""
         html, text = line.get("html"), line["text"]
         if text is None and not html:
             encrypted = (line.get("content") or {}).get("type") == "m.room.encrypted"
-            return [{"k": "p", "r": [{"t": _ENCRYPTED if encrypted else _NO_TEXT[line["kind"]], "i": 1}]}]
-        found = blocks(html) if html else None
-        body = found or paragraphs(text or "")
-        each_text(body, self._legible)
-        _direct(body)
-        return body
+            return {"body": [{"k": "p", "r": [{"t": _ENCRYPTED if encrypted else _NO_TEXT[line["kind"]], "i": 1}]}]}
+        formatted = _formatted(html, answers=bool(line["reply_to"])) if html else []
+        shown = f"{plain(formatted)} {line['sender']['name']}"
+        if not formatted or not says_more(text or "", shown):
+            return {"body": self._drawn(formatted or paragraphs(text or ""))}
+        return {"body": self._drawn(formatted), "plain": self._drawn(paragraphs(text or ""))}
+
+    def _drawn(self, found: list[Block]) -> list[Block]:
+        each_text(found, self._legible)
+        fits = fitted(found)
+        direct(fits)
+        return fits
 
     def _quote(self, reference: Line) -> Page:
         who, said = self._quotes.get(reference["number"], ("", ""))
@@ -240,7 +238,8 @@ class Pages:
         page: Page = {"name": self._legible.line(file["name"])}
         if file["path"] is None:
             return {**page, "missing": self._legible.line(file.get("missing") or "It is missing.")}
-        page["facts"] = f"{file['size']:,} bytes, {self._legible.line(file['mimetype'])}, {file['path']}"
+        size = f"{file['size']:,} byte{'' if file['size'] == 1 else 's'}"
+        page["facts"] = f"{size}, {self._legible.line(file['mimetype'])}, {file['path']}"
         page["sha256"] = file["sha256"]
         if file.get("changed"):
             page["changed"] = self._legible.line(file["changed"])
@@ -275,13 +274,6 @@ class Pages:
             return ""
         local = (EPOCH + timedelta(milliseconds=time)).astimezone(self._zone)
         return f"{local:%d} {MONTHS[local.month - 1]} {local:%Y, %H:%M:%S} (UTC{_offset(local)})".lstrip("0")
-
-
-def isolated(text: str) -> str:
-    """The text so that its direction changes nothing around it (UAX #9, isolates); most text needs nothing."""
-    if text.isascii() or _RIGHT_TO_LEFT.isdisjoint(map(unicodedata.bidirectional, text)):
-        return text
-    return f"\u2068{text}\u2069"
 
 
 def _time_of_day(local: datetime) -> str:
@@ -340,37 +332,18 @@ def _by_day(entries: Iterable[Page]) -> Iterator[Page]:
         yield day
 
 
-def _excerpt(line: Line) -> str:
-    said = line["text"] or (plain(blocks(line["html"]) or []) if line.get("html") else "")
+def _formatted(html: str, *, answers: bool) -> list[Block]:
+    found = blocks(html, answers=answers)
+    return paragraphs(bare(html).strip()) if found is None else found
+
+
+def _excerpt(line: Line, page: Page) -> str:
+    said = plain(page["body"]) if line.get("html") and "body" in page else line["text"]
     if not said and line["file"]:
         said = line["file"]["name"]
     if not said:
         said = line.get("reaction") or "(no content on record)"
     return said[:QUOTED] + " …" if len(said) > QUOTED else said
-
-
-def _direct(found: Iterable[Block]) -> None:
-    """Give every paragraph that is not plain left-to-right its direction and language (UAX #9, P2 and P3).
-
-    What holds paragraphs, a list for instance, has the direction of its first one.
-    """
-    for block in found:
-        inner = [*block.get("e", ()), *(piece for row in block.get("rows", ()) for cell in row for piece in cell)]
-        if inner:
-            _direct(inner)
-            if "d" in inner[0]:
-                block["d"] = inner[0]["d"]
-        elif "r" in block or "t" in block:
-            text = block.get("t") or "".join(run if isinstance(run, str) else run["t"] for run in block["r"])
-            if not text.isascii():
-                block.update(_bearing(text))
-
-
-def _bearing(text: str) -> Block:
-    strong = next((way for way in map(unicodedata.bidirectional, text) if way in _STRONG), "L")
-    bearing: Block = {"d": "rtl"} if strong in _RIGHT_TO_LEFT else {}
-    language = next((code for code, letters in _LANGUAGES if letters.search(text)), None)
-    return {**bearing, "lang": language} if language else bearing
 
 
 WRITTEN = frozenset({"message", "edit"})

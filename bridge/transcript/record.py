@@ -61,6 +61,11 @@ def loads(raw: bytes) -> Line:
     return whole
 
 
+def files(line: Line) -> list[Line]:
+    """The files of an entry: the one that was shared, and the pictures in its text."""
+    return [*filter(None, [line["file"]]), *line.get("pictures", ())]
+
+
 def digests(path: Path) -> Iterator[str]:
     """A short digest of every line, in order."""
     with path.open("rb") as record:
@@ -120,6 +125,7 @@ MORE: Mapping[str, Callable[[Any], str]] = {
     "reason": _quoted,
     "reaction": _quoted,
     "content": _json,
+    "pictures": lambda pictures: f"[{','.join(map(_file, pictures))}]",
 }
 """The fields of an entry behind those, in their order, and how each is written."""
 NOTHING_MORE = (None,) * len(MORE)

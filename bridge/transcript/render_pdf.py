@@ -254,7 +254,7 @@ def _refused_characters(message: str) -> set[str]:
 
 
 def _images(page: Page) -> list[str]:
-    files = (entry["f"] for day in page["days"] for entry in day["entries"] if "f" in entry)
+    files = (file for day in page["days"] for entry in day["entries"] for file in entry.get("f", ()))
     return sorted({file["image"] for file in files if file.get("image")})
 
 

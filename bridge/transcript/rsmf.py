@@ -85,9 +85,10 @@ def _event(transcript: Transcript, line: Line) -> Event:
         event["timestamp"] = line["time"]
     if parent := (line.get("thread") or line["reply_to"]):
         event["parent"] = parent["event_id"]
-    if line["file"] and line["file"]["path"]:
-        file = line["file"]
-        event["attachments"] = [{"id": Path(file["path"]).name, "display": file["name"], "size": file["size"]}]
+    if files := [file for file in record.files(line) if file["path"]]:
+        event["attachments"] = [
+            {"id": Path(file["path"]).name, "display": file["name"], "size": file["size"]} for file in files
+        ]
     return event
 
 
@@ -109,7 +110,7 @@ def _edit(original: Event, line: Line) -> bool:
         edit["timestamp"] = line["time"]
     original.setdefault("edits", []).append(edit)
     original["body"] = line["text"] or ""
-    return line["file"] is None
+    return not record.files(line)
 
 
 def _reaction(original: Event, line: Line) -> bool:

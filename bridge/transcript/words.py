@@ -18,6 +18,7 @@ Content = Mapping[str, Any]
 POLL_STARTS = ("m.poll.start", "org.matrix.msc3381.poll.start")
 POLL_VOTES = ("m.poll.response", "org.matrix.msc3381.poll.response")
 POLL_ENDS = ("m.poll.end", "org.matrix.msc3381.poll.end")
+BEACONS = ("m.beacon", "org.matrix.msc3672.beacon")
 
 MOST_ANSWERS = 20
 """MSC3381: further answers are cut off by clients, too."""
@@ -91,12 +92,21 @@ def _article(kind: str) -> str:
 
 def location(content: Content) -> str:
     """A shared place: its coordinates in words, and what the sender's client called it."""
+    return f"Location: {_place(content)}"
+
+
+def seen_at(content: Content) -> str:
+    """Where somebody was who shares their live location (MSC3672)."""
+    return f"shared their live location: {_place(content)}."
+
+
+def _place(content: Content) -> str:
     place = mapping(content, "m.location") or mapping(content, "org.matrix.msc3488.location")
     uri = text(content, "geo_uri") or text(place, "uri") or ""
     named = text(place, "description") or text(content, "body") or ""
     found = _GEO.match(uri)
     where = _coordinates(*found.groups()) if found else f"“{uri}”" if uri else "at no given place"
-    return f"Location: {where}" + (f" – {named}" if named and named != uri else "")
+    return where + (f" – {named}" if named and named != uri else "")
 
 
 def _coordinates(latitude: str, longitude: str, within: str | None) -> str:

@@ -91,6 +91,14 @@ async def test_stickers_edits_and_encrypted_attachments_hold_files_too(world: Wo
     assert await received(world.store, ROOM) == {MXC: as_it_came(b"a plan"), photo: as_it_came(b"a photo")}
 
 
+async def test_pictures_in_a_text_are_files_too(world: World) -> None:
+    html = f'<b>look</b> <img src="{MXC}" alt="plan"> <img src="https://evil.example/x">'
+    await world.shared({"msgtype": "m.text", "body": "look", "formatted_body": html})
+    await (await world.hashes()).catch_up()
+
+    assert await received(world.store, ROOM) == {MXC: as_it_came(b"a plan")}
+
+
 @pytest.mark.parametrize(
     "url", [None, 7, "https://evil.example/x", "mxc://a/../b", "mxc://a/" + "x" * 300, "mxc://a b/c"]
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.transcript import bundle, pages, record
+from bridge.transcript import assemble, bundle, pages, record
 from bridge.transcript.assemble import Exported, UnderWay
 from bridge.transcript.verify import verify
 from tests.transcript.conftest import Make
@@ -129,6 +129,17 @@ def test_the_same_export_twice_at_once_is_made_once(make: Make, tmp_path: Path) 
             make(Room(), work=tmp_path)
 
     make(Room(), work=tmp_path)
+
+
+def test_a_lock_that_a_killed_export_leaves_for_a_moment_is_waited_for(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its fork and its exec a process that the killed one was starting holds what its parent held."""
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        monkeypatch.setattr(assemble.time, "sleep", lambda _: fcntl.flock(lock, fcntl.LOCK_UN))
+
+        assert make(Room(), work=tmp_path).folder.exists()
 
 
 def test_an_export_is_never_written_over_another(tmp_path: Path) -> None:

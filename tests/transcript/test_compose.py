@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from bridge.transcript.compose import Composer, Offer
+from bridge.transcript.compose import Composer
 from bridge.transcript.model import Account, Entry, File, Person, Range, Reference, Transcript
+from bridge.transcript.offers import MOST_PICTURES, Offer
 from tests.transcript.room import ANN, BEN, BOT, PAT, PEOPLE, START, Room, account, up_to
 
 
@@ -95,6 +96,19 @@ def test_a_reply_points_to_what_it_answers_and_leaves_the_quotation_of_older_cli
 
     assert reply.reply_to == Reference(1, asked)
     assert reply.text == "We do.\n> really"
+
+
+def test_what_is_left_out_as_a_quotation_stays_in_the_record() -> None:
+    """Anything may be written there, and some clients show it."""
+    room = Room()
+    first = room.says(ANN, "Nine?")
+    room.replies(PAT, first, "> not what Ann wrote\n\nYes")
+    room.replies(PAT, first, "Yes")
+
+    (_, quoting, plain), _ = composed(room)
+
+    assert (quoting.text, quoting.content) == ("Yes", {"body": "> not what Ann wrote\n\nYes"})
+    assert plain.content is None
 
 
 def test_a_quotation_that_the_sender_typed_is_kept() -> None:
@@ -211,6 +225,56 @@ def test_a_poll_its_votes_and_its_end_are_told_in_words() -> None:
         "Ben Ode took back their vote.",
         "Ann Lee ended the poll: Friday won",
     ]
+
+
+def poll(question: str, *answers: str) -> dict[str, Any]:
+    said = [{"m.id": str(place), "m.text": [{"body": answer}]} for place, answer in enumerate(answers)]
+    return {"m.poll": {"question": {"m.text": [{"body": question}]}, "answers": said}}
+
+
+def test_a_poll_that_was_edited_is_an_edit_with_its_new_words_and_votes_are_for_those() -> None:
+    room = Room()
+    start = room.event("m.poll.start", ANN, poll("Which day?", "Monday", "Friday"))
+    replaces = {"m.relates_to": {"rel_type": "m.replace", "event_id": start}}
+    vote = {"m.relates_to": {"rel_type": "m.reference", "event_id": start}, "m.selections": ["0"]}
+    room.event("m.poll.response", PAT, vote)
+    room.event("m.poll.start", ANN, {**replaces, "m.new_content": poll("Which day, really?", "Sunday")})
+    room.event("m.poll.start", BEN, {**replaces, "m.new_content": poll("Another poll", "Never")})
+    room.event("m.poll.response", PAT, vote)
+
+    (_, _, edit, foreign, _), transcript = composed(room)
+
+    assert (edit.kind, edit.text, edit.target) == ("edit", "Poll: Which day, really?\n1. Sunday", Reference(1, start))
+    assert (foreign.kind, foreign.reason) == ("edit", "not by the author of the message; clients do not show it")
+    assert texts(room)[1::3] == ["Pat Chan voted for “Monday”.", "Pat Chan voted for “Sunday”."]
+    assert [remark.number for remark in transcript.remarks[1]] == [3]
+
+
+def test_a_live_location_is_told_by_its_coordinates() -> None:
+    room = Room()
+    shared = room.event("m.beacon_info", PAT, {"live": True, "description": "the bus"}, state_key=PAT)
+    at = {"uri": "geo:51.5,-0.1;u=10", "description": "the bus"}
+    about = {"m.relates_to": {"rel_type": "m.reference", "event_id": shared}}
+    room.event("org.matrix.msc3672.beacon", PAT, {**about, "org.matrix.msc3488.location": at})
+
+    (_, seen), _ = composed(room)
+
+    assert seen.text == "Pat Chan shared their live location: 51.5° N, 0.1° W, within 10 m – the bus."
+    assert seen.target == Reference(1, shared)
+
+
+def test_pictures_in_a_text_are_files_of_its_message() -> None:
+    room = Room()
+    room.says(PAT, "hi", html='hi <img src="mxc://h.example/bear" alt=":bear:"><img src="mxc://h.example/cat">')
+    room.says(PAT, "hi", html="".join(f'<img src="mxc://h.example/{number}">' for number in range(MOST_PICTURES + 3)))
+
+    (first, second), transcript = composed(room)
+
+    assert [file.name for file in first.pictures or ()] == [":bear:", "picture"]
+    assert first.file is None
+    assert len(second.pictures or ()) == MOST_PICTURES
+    assert transcript.problems[0] == "Message 1: the file “:bear:” is missing: The tests keep no files."
+    assert "Message 2: 3 more pictures in its text are not in this export." in transcript.problems
 
 
 def test_no_answer_of_a_poll_is_passed_over_in_silence() -> None:

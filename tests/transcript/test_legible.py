@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.transcript.fonts import Fonts
-from bridge.transcript.legible import BREAK, PIECE, Legible
+from bridge.transcript.legible import BREAK, PIECE, Legible, broken
 
 
 def legible(text: str) -> str:
@@ -39,6 +39,17 @@ def test_a_long_word_can_be_broken_and_loses_nothing() -> None:
 
     assert shown.replace(BREAK, "") == "x" * 200_000
     assert max(map(len, shown.split(BREAK))) == PIECE
+
+
+def test_no_break_goes_through_what_stands_for_a_character() -> None:
+    shown = Legible(str.isascii)("x" * 7 + "\u0e01" * 30 + "y" * 25)
+
+    assert shown.split(BREAK) == ["x" * 7, *["[U+0E01]"] * 30, "y" * 10, "y" * 10, "y" * 5]
+
+
+def test_the_more_columns_the_shorter_the_words_that_are_left_whole() -> None:
+    assert broken("responsibilities 12", 2) == "responsibilities 12"
+    assert broken("responsibilities", 5).split(BREAK) == ["responsib", "ilities"]
 
 
 def test_a_word_of_a_length_that_fits_on_a_line_is_left_alone() -> None:

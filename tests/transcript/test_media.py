@@ -12,17 +12,17 @@ import pytest
 from PIL import Image, ImageFile
 
 from bridge.transcript import images
-from bridge.transcript.compose import Offer
 from bridge.transcript.images import NoPicture, thumbnail
 from bridge.transcript.media import Shelf, harmless, safe_name
 from bridge.transcript.model import Received
+from bridge.transcript.offers import Offer
 from tests.transcript.room import PAT, PEOPLE, START, Room, picture
 
 
 def offer(
     name: str = "plan.pdf", mimetype: str = "application/pdf", mxc: str | None = None, event: str = "$abc"
 ) -> Offer:
-    return Offer(event, name, mimetype, mxc, encrypted=False)
+    return Offer(event, name, mimetype, mxc)
 
 
 def index(folder: Path) -> list[list[str]]:
@@ -58,6 +58,30 @@ def test_the_same_upload_shared_twice_is_one_file_and_two_lines(tmp_path: Path) 
     assert (second.name, second.path) == ("again.pdf", first.path)
     assert room.fetched == ["mxc://h/1"]
     assert [row[0] for row in index(tmp_path)] == ["number", "1", "2"]
+
+
+def test_pictures_of_one_text_have_names_of_their_own(tmp_path: Path) -> None:
+    room = Room()
+    room.uploads |= {"mxc://h/1": b"1", "mxc://h/2": b"2"}
+    shelf = Shelf(tmp_path, room.fetch)
+
+    kept = [
+        shelf.keep(3, PEOPLE[PAT], START, offer(mxc=f"mxc://h/{place}")._replace(place=place)).path for place in (1, 2)
+    ]
+    shelf.close()
+
+    assert kept == ["media/000003-abc-1.pdf", "media/000003-abc-2.pdf"]
+
+
+def test_a_picture_that_does_not_say_its_type_is_drawn(tmp_path: Path) -> None:
+    room = Room()
+    room.uploads["mxc://h/1"] = picture()
+    shelf = Shelf(tmp_path, room.fetch)
+
+    shelf.keep(1, PEOPLE[PAT], START, offer("photo", "application/octet-stream", "mxc://h/1")._replace(picture=True))
+    shelf.close()
+
+    assert [path.stat().st_size > 0 for path in (tmp_path / "thumbnails").iterdir()] == [True]
 
 
 def test_a_file_that_is_lost_says_why(tmp_path: Path) -> None:

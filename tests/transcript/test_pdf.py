@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import unicodedata
+import zipfile
 from collections.abc import Callable, Iterator
+from email import message_from_bytes
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import page
 import pypdfium2
@@ -16,6 +21,7 @@ from bridge.transcript.assemble import Exported
 from bridge.transcript.fonts import FontsMissing
 from bridge.transcript.model import Received
 from bridge.transcript.render_pdf import PDF_A, DrawingFailed, Press, Sheet
+from bridge.transcript.verify import verify
 from tests.transcript.conftest import Make
 from tests.transcript.room import ANN, PAT, SCRIPTS, Room, picture
 
@@ -275,7 +281,10 @@ def test_no_letter_leaves_the_page(make: Make) -> None:
     wide = "W" * 300
     room = Room()
     room.joins(PAT, wide)
-    first = room.says(PAT, wide, html=f"<h1>{wide}</h1><ul><li><b>{wide}</b></li></ul><pre>{wide}</pre>")
+    cells = "".join(f"<td>{wide}</td>" for _ in range(8))
+    table = f"<table><tr>{cells}</tr><tr><td><table><tr>{cells}</tr></table></td></tr></table>"
+    html = f"<h1>{wide}</h1><ul><li><b>{wide}</b></li></ul><pre>{wide}</pre><code>{wide}</code>{table}"
+    first = room.says(PAT, wide, html=html + table.replace("</tr>", f"{cells}</tr>"))
     room.replies(PAT, first, wide)
     room.reacts(PAT, first, wide)
     room.deletes(PAT, first, wide)
@@ -309,6 +318,113 @@ def test_no_word_of_a_participant_reaches_into_the_next_column(make: Make) -> No
     ]
     assert len(letters) >= 70
     assert max(drawn.get_charbox(place)[2] for place in letters) <= second
+
+
+def letters(leaf: Any) -> list[tuple[str, float, float, float, float]]:
+    """Every letter of a page with its left, bottom, right and top."""
+    drawn = leaf.get_textpage()
+    return [
+        (drawn.get_text_range(place, 1), *drawn.get_charbox(place, loose=True)) for place in range(drawn.count_chars())
+    ]
+
+
+@pytest.mark.parametrize("columns", range(2, 9))
+def test_no_word_of_a_table_reaches_into_the_next_column(make: Make, columns: int) -> None:
+    room = Room()
+    cells = "".join(f"<th>{letter * 60}</th>" for letter in ("WM" * 4)[:columns])
+    room.says(PAT, "-", html=f"<table><tr>{cells}</tr></table>")
+
+    leaf = pypdfium2.PdfDocument(make(room).pdfs[0])[1]
+
+    row = sorted((left, right, letter) for letter, left, _, right, _ in letters(leaf) if letter in "WM")
+    runs = [(letter, max(right for _, right, _ in found)) for letter, found in groupby_list(row)]
+    assert "".join(letter for letter, _ in runs) == ("WM" * 4)[:columns]
+    starts = [min(left for left, _, _ in found) for _, found in groupby_list(row)]
+    assert all(end <= start for (_, end), start in zip(runs, starts[1:], strict=False))
+
+
+def groupby_list(row: list[tuple[float, float, str]]) -> list[tuple[str, list[tuple[float, float, str]]]]:
+    return [(letter, list(found)) for letter, found in groupby(row, key=lambda each: each[2])]
+
+
+def test_a_table_too_wide_for_a_page_is_shown_a_row_a_paragraph(make: Make) -> None:
+    room = Room()
+    row = "".join(f"<td>cell{number}</td>" for number in range(40))
+    room.says(PAT, "-", html=f"<table><tr>{row}</tr></table>")
+
+    assert bare(" | ".join(f"cell{number}" for number in range(40))) in text(make(room))
+
+
+def test_a_table_in_arabic_begins_at_the_right(make: Make) -> None:
+    room = Room()
+    room.says(PAT, "-", html="<table><tr><td>يوم</td><td>QQ</td></tr><tr><td>ساعة</td><td>QQ</td></tr></table>")
+
+    leaf = letters(pypdfium2.PdfDocument(make(room).pdfs[0])[1])
+
+    second = [right for letter, _, _, right, _ in leaf if letter == "Q"]
+    first = [left for letter, left, *_ in leaf if letter in "يوماعة"]
+    assert len(second) == 4
+    assert max(second) < min(first)
+
+
+def test_code_is_drawn_in_letters_of_one_width(make: Make) -> None:
+    room = Room()
+    room.says(PAT, "-", html="<pre>||||@@@@</pre><p><code>||||@@@@</code></p>")
+
+    export = make(room)
+
+    code = [letter for letter in letters(pypdfium2.PdfDocument(export.pdfs[0])[1]) if letter[0] in "|@"]
+    assert len(code) == 16
+    assert len({round(right - left, 1) for _, left, _, right, _ in code}) == 2, "one in the block and one in the line"
+    assert failures(export.pdfs[0]) == []
+
+
+def test_where_the_text_without_formatting_says_something_else_both_stand_on_the_page(make: Make) -> None:
+    room = Room()
+    room.says(PAT, "Meet at nine, bring 500", html="See you at <b>eight</b>")
+    same = room.says(PAT, "**Lunch** at noon", html="<b>Lunch</b> at noon")
+    room.replies(ANN, same, "fine")
+    room.replies(ANN, "$event00000", "no", html="<i>no</i>")
+
+    found = text(make(room))
+
+    assert found.count(bare("Without its formatting, as some programs show it, this message reads:")) == 1
+    assert "Meetatnine,bring500" in found
+    assert bare("In reply to 1, Pat Chan: See you at eight") in found, "quoted as it is shown"
+    assert bare("In reply to 2, Pat Chan: Lunch at noon") in found
+
+
+def test_what_claims_to_quote_but_answers_nothing_is_shown(make: Make) -> None:
+    room = Room()
+    room.says(PAT, "ok", html="<mx-reply>the hidden part</mx-reply>ok")
+
+    assert bare("the hidden part") in text(make(room))
+
+
+def test_a_message_with_too_many_tags_is_shown_by_what_its_formatting_says(make: Make) -> None:
+    room = Room()
+    room.says(PAT, "ok", html="<b></b>" * 1000 + "the hidden part")
+
+    assert bare("the hidden part") in text(make(room))
+
+
+def test_a_picture_in_a_text_is_in_the_export_and_on_the_page(make: Make) -> None:
+    room = Room()
+    room.uploads["mxc://hillside.example/bear"] = picture(form="PNG")
+    room.says(PAT, "hi", html='hi <img data-mx-emoticon src="mxc://hillside.example/bear" alt=":bear:">')
+
+    export = make(room, set_to={"rsmf": True})
+
+    (line,) = (export.folder / "messages.jsonl").read_bytes().splitlines()
+    (kept,) = json.loads(line)["pictures"]
+    with zipfile.ZipFile(export.folder / "media.zip") as archive:
+        assert archive.read(kept["path"]) == picture(form="PNG")
+        assert ":bear:" in archive.read("index.csv").decode()
+    assert bare("Picture in the text: :bear:") in text(export)
+    assert verify(export.folder).good
+    mail: Any = message_from_bytes((export.folder / "transcript.rsmf").read_bytes())
+    with zipfile.ZipFile(io.BytesIO(mail.get_payload()[1].get_payload(decode=True))) as archive:
+        assert Path(kept["path"]).name in archive.namelist()
 
 
 def test_a_head_in_any_script_stands_on_one_line_with_its_number_and_time(make: Make) -> None:

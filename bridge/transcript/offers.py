@@ -1,0 +1,59 @@
+"""The files that a message says it carries: one that it shares, and the pictures that stand in its text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from bridge.transcript.events import Event, mapping, text
+from bridge.transcript.markup import pictures
+
+FILES = frozenset({"m.image", "m.file", "m.audio", "m.video"})
+
+MOST_PICTURES = 50
+"""In one text; a client shows no more of it than a line or two of them."""
+
+
+class Offer(NamedTuple):
+    """A file that a message says it carries."""
+
+    event_id: str
+    name: str
+    mimetype: str
+    mxc: str | None
+    encrypted: bool = False
+    picture: bool = False
+    """Whether clients show it as one, whatever else it calls itself."""
+    place: int = 0
+    """Which picture of its text it is; 0 for the file that is shared."""
+
+
+def is_file(content: Mapping[str, Any]) -> bool:
+    """Whether a message shares a file."""
+    return content.get("msgtype") in FILES or "url" in content or "file" in content
+
+
+def offered(event: Event) -> Offer | None:
+    """The file of a message, a sticker or an edit, if it has one."""
+    content = mapping(event.content, "m.new_content") or event.content
+    if not is_file(content):
+        return None
+    encrypted = mapping(content, "file")
+    mimetype = text(mapping(content, "info"), "mimetype") or "application/octet-stream"
+    return Offer(
+        event_id=event.event_id,
+        name=text(content, "filename") or text(content, "body") or "file",
+        mimetype=mimetype,
+        mxc=text(content, "url") or text(encrypted, "url"),
+        encrypted=bool(encrypted),
+        picture=mimetype.startswith("image/") or content.get("msgtype") == "m.image" or event.type == "m.sticker",
+    )
+
+
+def pictured(event: Event, html: str | None) -> tuple[list[Offer], int]:
+    """The pictures in a text (Client-Server API, m.room.message msgtypes, `img`), and how many there are besides."""
+    found = [
+        Offer(event.event_id, described or "picture", "application/octet-stream", mxc, picture=True, place=place)
+        for place, (mxc, described) in enumerate(pictures(html) if html else (), 1)
+    ]
+    return found[:MOST_PICTURES], max(0, len(found) - MOST_PICTURES)
