@@ -48,15 +48,15 @@ def in_words(old: Membership | None, changes: Sequence[Change]) -> str:
     """What a row changes of somebody, or where it puts somebody new."""
     words = []
     for change in changes:
-        if isinstance(change, AddPerson):
-            return f"in {', '.join(change.books)}" if change.books else ""
-        if isinstance(change, SetField):
-            was = str(getattr(old, change.field) or "")
-            words.append(f"{change.field} {quoted(was)} becomes {quoted(change.value)}")
-        elif isinstance(change, AddToBook):
+        if isinstance(change, AddToBook):
             words.append(f"into {change.book}")
         elif isinstance(change, RemoveFromBook):
             words.append(f"out of {change.book}")
+        elif isinstance(change, SetField):
+            was = str(getattr(old, change.field) or "")
+            words.append(f"{change.field} {quoted(was)} becomes {quoted(change.value)}")
+        elif isinstance(change, AddPerson):
+            return f"in {', '.join(change.books)}" if change.books else ""
     return ", ".join(words)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,7 +79,7 @@ class Verdict(NamedTuple):
     reasons: tuple[Reason, ...] = ()
 
     def __str__(self) -> str:
-        why = "; ".join(map(str, self.reasons)) or self.says
+        why = "; ".join(map(str, self.reasons)) if self.reasons else self.says
         return f"row {self.row} {self.identifier or '(no identifier)'}: {self.outcome}{f': {why}' if why else ''}"
 
 
@@ -131,11 +132,15 @@ class Import:
 
     def count(self, outcome: Outcome) -> int:
         """How many rows have that outcome."""
-        return self.outcomes.count(outcome)
+        return self._counted[outcome]
+
+    @cached_property
+    def _counted(self) -> Counter[Outcome]:
+        return Counter(self.outcomes)
 
     def those(self, outcome: Outcome) -> tuple[Verdict, ...]:
         """The rows that have that outcome."""
-        if outcome not in self.outcomes:
+        if not self.count(outcome):
             return ()
         return tuple(self.verdict(row, outcome) for row, one in enumerate(self.outcomes) if one == outcome)
 

@@ -138,6 +138,22 @@ def test_what_is_no_table_is_refused_with_what_to_do(data: bytes, said: str) -> 
     assert said in sentence(data)
 
 
+@pytest.mark.parametrize("row", [2, spreadsheet.AT_HAND, spreadsheet.AT_HAND + 1, 2 * spreadsheet.AT_HAND + 1, 400])
+def test_a_row_is_read_alike_wherever_it_stands(row: int) -> None:
+    lines = ["identifier,email,mobile", *(f"a{number},a{number}@x.example," for number in range(2, 401))]
+
+    lines[row - 1] = f" a{row},\u00a0a{row}@x.example,+44 "
+    table = read("\n".join(lines).encode())
+    assert table.rows[row - 2] == [f"a{row}", f"a{row}@x.example", "+44"]
+    assert (len(table.rows), list(table.numbers), table.wrong) == (399, list(range(2, 401)), {})
+
+    lines[row - 1] = f"a{row}"
+    assert list(read("\n".join(lines).encode()).wrong) == [(row, "email")]
+
+    lines[row - 1] = f'a{row},"a"b,'
+    assert sentence("\n".join(lines).encode()).startswith(f"Row {row}: ")
+
+
 def test_100_000_rows_are_too_many_in_either_kind() -> None:
     rows = b"identifier\n" + b"".join(b"p%d\n" % n for n in range(100_000))
     book = Workbook(write_only=True)

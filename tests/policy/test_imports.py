@@ -4,6 +4,7 @@ import pytest
 
 from policy.change import Files
 from policy.edit import edit, policy_in
+from policy.enrol import EMAIL
 from policy.import_verdicts import Import, Table
 from policy.imports import plan_import
 from policy.model import Membership, PersonId, Policy
@@ -200,6 +201,42 @@ def test_every_row_with_somebody_elses_address_is_refused() -> None:
 
     assert [verdict.outcome for verdict in plan.verdicts] == ["refused", "refused"]
     assert all('"gone@x.example" is used by hill/gone already' in row for row in said(plan))
+
+
+def test_of_two_rows_with_one_address_or_account_the_later_is_refused_even_if_it_says_nothing_new() -> None:
+    as_it_is = "p.chan,Mei,Chan,client,p@x.example,year-1,@mei:x.example"
+    same_address = "a,A,A,client,P@X.example,year-1,"
+    same_account = "a,A,A,client,a@x.example,year-1,@mei:x.example"
+    here = policy(
+        Files("policy.yaml", POLICY.replace("p@x.example", 'p@x.example, matrix: "@mei:x.example"').encode(), {})
+    )
+
+    def outcomes(*rows: str) -> list[str]:
+        return list(plan_import(here, "hill", table(f"{HEADINGS},matrix", *rows)).outcomes)
+
+    assert outcomes(as_it_is) == ["same"]
+    for other in (same_address, same_account):
+        assert outcomes(as_it_is, other) == ["same", "refused"]
+        assert outcomes(other, as_it_is) == ["new", "refused"]
+
+
+def test_what_is_written_otherwise_and_means_the_same_changes_nothing() -> None:
+    both = POLICY.replace("members: [head]", "members: [head, p.chan]")
+    rows = table(
+        HEADINGS, "p.chan,Mei,Chan,client,p@x.example,year-2;year-1", "t.ok,Tim,Ok,staff,t@hill.example,year-1"
+    )
+
+    assert plan_import(policy(Files("policy.yaml", both.encode(), {})), "hill", rows).outcomes == ["same", "same"]
+
+
+@pytest.mark.parametrize("beside", ["n@x.example", "zoë@x.example"])
+def test_an_address_is_judged_alike_whatever_alphabet_the_others_are_in(beside: str) -> None:
+    here = policy()
+    for address in (f"a{chr(code)}b@x{chr(code)}y.example" for code in range(128)):
+        cells = [["a", "A", "A", "client", address, "year-1"], ["b", "B", "B", "client", beside, "year-1"]]
+        found = plan_import(here, "hill", Table.of(HEADINGS.split(","), cells, [2, 3]))
+
+        assert (found.outcomes[0] == "new") == (EMAIL.fullmatch(address) is not None), repr(address)
 
 
 def test_a_dry_run_makes_no_changes_and_says_the_same_as_one_that_is_done() -> None:
