@@ -1,8 +1,10 @@
 """Pictures and files are for those whose memberships stand: who is suspended or has left downloads none (USR-1, USR-2).
 
-Synapse gives an upload to every account that knows its address. Addresses are no secret to those who were in a chat
-once. So whoever has a membership that is suspended or over gets what stands in a message of a room they are in now,
-and of the bot's files those for an organisation in which they are active.
+Synapse gives an upload to every account that knows its address, and to every server that asks. Addresses are no secret
+to those who were in a chat once. So whoever has a membership that is suspended or over gets what others show them in a
+room they are in now: in a chat for which they are active, or from the bot for an organisation in which they are. Nor do
+they pass on other files, which the bot or others would then open for them. A server gets what one of its people may
+have, and who does not say who they are gets nothing.
 """
 
 from __future__ import annotations
@@ -10,28 +12,46 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
+import attr
+from synapse.api.errors import NotFoundError
+from synapse.events import EventBase
 from synapse.module_api import ModuleApi
 from synapse.module_api.errors import ConfigError
 from synapse.storage.database import LoggingTransaction, make_in_list_sql_clause
 
 from policy.client_error import client_error
 from policy.decision import Objection
+from policy.judge import Refused
 from policy.model import Moment, Policy, UserId
 from policy.reach import status
-from policy.rooms import GIVEN_FOR, is_picture_of_ours
+from policy.rooms import CHAT, GIVEN_FOR, is_picture_of_ours, stands_for
 
 if TYPE_CHECKING:
     from synapse.http.site import SynapseRequest
     from synapse.synapse_rust.types import Requester
 
 # Matrix specification, Client-Server API, "Content repository".
-_PATH = re.compile(r"/_matrix/client/v1/media/(?:download|thumbnail)/([^/]+)/([^/]+)")
+_PATH = re.compile(r"/_matrix/client/v1/media/(?:download|thumbnail)/([^/]*)/([^/]*)")
+_SCHEME = "mxc://"
+_SAID = re.compile(r"mxc:/[^\s\"'<>]*", re.IGNORECASE)
+"""What looks like an address in a text, also in its HTML."""
 
 _CLOSED = Objection("USR-1", "This file is from a chat that you are not in. Please ask your organisation's office.")
+_PASSED_ON = Objection("USR-1", "You can pass on a file only from a chat that you are in.")
+_NO_POLICY = Refused("The rules of this server cannot be read at the moment, so no file is given. Please try later.")
+
+
+class _Shown(NamedTuple):
+    """An event in which an address stands."""
+
+    room: str
+    sender: str
+    content: dict[str, Any]
 
 
 class Downloads:
@@ -57,63 +77,199 @@ class Downloads:
                 "qwil policy module: whoever knows the address of a file would be given it, without an account; "
                 "set enable_authenticated_media to true"
             )
-        auth = self._hs.get_auth()
+        auth, rules = self._hs.get_auth(), self._hs.get_module_api_callbacks().third_party_event_rules
         self._who_asks_without_us, auth.get_user_by_req = auth.get_user_by_req, self._who_asks
+        self._allowed_without_us, rules.check_event_allowed = rules.check_event_allowed, self._allowed
+        for name in ("get_local_media", "get_cached_remote_media"):
+            setattr(self._store, name, _as_uploaded_now(getattr(self._store, name)))
+        if self._hs.config.media.can_load_media_repo:
+            repository = self._hs.get_media_repository()
+            self._info_without_us, repository.get_local_media_info = repository.get_local_media_info, self._info
+
+    # Those who have an account
 
     async def _who_asks(self, request: SynapseRequest, *more: Any, **named: Any) -> Requester:
         requester: Requester = await self._who_asks_without_us(request, *more, **named)
         asked = _PATH.match(request.path.decode(errors="replace"))
         # The bridge looks for whom it does what it does.
         if asked and requester.app_service_id is None:
-            server, media = map(unquote, asked.groups())
-            await self._judge(UserId(requester.user.to_string()), server, media)
+            await self._judge(UserId(requester.user.to_string()), _SCHEME + "/".join(map(unquote, asked.groups())))
         return requester
 
-    async def _judge(self, user: UserId, server: str, media: str) -> None:
+    async def _judge(self, user: UserId, address: str) -> None:
         if not self._governs(user):
             return
-        active = restricted_to(self._policy(), user, time.time())
-        if active is not None and not await self._may_have(user, active, server, media):
+        if (policy := self._policy()) is None:
+            raise client_error(_NO_POLICY)
+        if restricted(policy, user, time.time()) and not await self._may_have(policy, user, address):
             raise client_error(_CLOSED)
 
-    async def _may_have(self, user: UserId, active: Collection[str], server: str, media: str) -> bool:
-        row: Any = await self._store.get_local_media(media) if server == self._server else None
-        by_bot = row is not None and row.user_id == self._bot
-        if by_bot and is_picture_of_ours(row.upload_name):
+    async def _may_have(self, policy: Policy, user: UserId, address: str) -> bool:
+        upload = await self._upload(address)
+        if upload is not None and self._is_everybodys(upload):
             return True
-        contents = await self._named_in(await self._store.get_rooms_for_user(user), f"mxc://{server}/{media}")
-        return any(not by_bot or content.get(GIVEN_FOR) in active for content in contents)
+        own = upload is not None and upload.user_id == user
+        shown = await self._shown(await self._store.get_rooms_for_user(user), address)
+        # Who knows an address could show the file to themselves.
+        by_others = [one for one in shown if own or one.sender != user]
+        return await self._is_among(by_others, policy, [user])
 
-    async def _named_in(self, rooms: Collection[str], address: str) -> list[dict[str, Any]]:
-        """What stands in messages with that address in these rooms."""
+    async def _allowed(self, event: EventBase, context: Any) -> Any:
+        """What the rules say of an event; and no address is passed on by whom the file is not for."""
+        policy, user = self._policy(), UserId(event.sender)
+        if policy is not None and self._governs(user) and event.type != "m.room.member":
+            for address in addresses(event.content) if restricted(policy, user, time.time()) else ():
+                upload = await self._upload(address)
+                own = upload is not None and upload.user_id == user
+                if not own and not await self._may_have(policy, user, address):
+                    raise client_error(_PASSED_ON)
+        return await self._allowed_without_us(event, context)
 
-        def find(transaction: LoggingTransaction) -> list[tuple[str]]:
+    # Other servers
+
+    async def _info(self, request: SynapseRequest, media: str, *more: Any, **named: Any) -> Any:
+        """What is known of an upload, before it is given; of other servers Synapse notes the name as who asks."""
+        server = request.requester
+        if isinstance(server, str) and not await self._may_fetch(server, media):
+            raise NotFoundError
+        return await self._info_without_us(request, media, *more, **named)
+
+    async def _may_fetch(self, server: str, media: str) -> bool:
+        address = f"{_SCHEME}{self._server}/{media}"
+        upload = await self._upload(address)
+        if upload is None or self._is_everybodys(upload) or not self._is_judged(upload):
+            return True
+        policy = self._policy()
+        people = people_of(policy, server, time.time()) if policy is not None else []
+        were_in = await self._rooms_ever_of(people)
+        for one in await self._shown(were_in, address):
+            # What somebody was in they may look at again (PART-8).
+            if server_of(one.sender) != server and await self._is_among([one], policy, were_in[one.room]):
+                return True
+        return False
+
+    # What is where
+
+    async def _upload(self, address: str) -> Any:
+        """What is known of an upload to this server; none where there is none."""
+        server, _, media = address.removeprefix(_SCHEME).partition("/")
+        return await self._store.get_local_media(media) if server == self._server else None
+
+    def _is_everybodys(self, upload: Any) -> bool:
+        """Badges, and the pictures of web pages, which Synapse fetched for whoever asks."""
+        return bool(upload.url_cache) or (upload.user_id == self._bot and is_picture_of_ours(upload.upload_name))
+
+    def _is_judged(self, upload: Any) -> bool:
+        return upload.user_id is None or upload.user_id == self._bot or self._governs(UserId(upload.user_id))
+
+    async def _is_among(self, shown: Iterable[_Shown], policy: Policy | None, people: Collection[UserId]) -> bool:
+        """Whether any of these events is for one of those people, by the memberships they have now."""
+        for room, sender, content in shown:
+            chat = await self._hs.get_storage_controllers().state.get_current_state_event(room, CHAT, "")
+            if chat is None and sender != self._bot:
+                return True
+            home = content.get(GIVEN_FOR) if chat is None else chat.content.get("organisation")
+            taking_part = active_in if chat is None else active_for
+            if policy is not None and any(taking_part(policy, user, home, time.time()) for user in people):
+                return True
+        return False
+
+    async def _shown(self, rooms: Collection[str], address: str) -> list[_Shown]:
+        """The events with that address in these rooms."""
+
+        def find(transaction: LoggingTransaction) -> list[tuple[str, str, str]]:
             clause, values = make_in_list_sql_clause(transaction.database_engine, "events.room_id", rooms)
             # These conditions are those of an index that Synapse keeps.
             transaction.execute(
-                "SELECT event_json.json FROM events JOIN event_json ON event_json.event_id = events.event_id"  # noqa: S608 - Synapse's own clause
+                "SELECT events.room_id, events.sender, event_json.json FROM events"  # noqa: S608 - Synapse's own clause
+                " JOIN event_json ON event_json.event_id = events.event_id"
                 f" WHERE {clause} AND events.contains_url = true AND events.outlier = false"
                 " AND event_json.json LIKE ? LIMIT 100",
                 (*values, f'%"{address}"%'),
             )
             return list(transaction.fetchall())
 
-        found = await self._store.db_pool.runInteraction("qwil_media_named", find) if rooms else []
-        contents = [json.loads(text).get("content") for (text,) in found]
-        return [content for content in contents if isinstance(content, dict) and address in _texts(content)]
+        found = await self._store.db_pool.runInteraction("qwil_media_shown", find) if rooms else []
+        shown = [_Shown(room, sender, json.loads(text).get("content")) for room, sender, text in found]
+        return [one for one in shown if address in texts(one.content)]
+
+    async def _rooms_ever_of(self, people: Collection[UserId]) -> dict[str, list[UserId]]:
+        """Who of them was in which room at any time."""
+        rows = await self._store.db_pool.simple_select_many_batch(
+            table="room_memberships",
+            column="user_id",
+            iterable=people,
+            keyvalues={"membership": "join"},
+            retcols=("room_id", "user_id"),
+            desc="qwil_rooms_ever_of",
+        )
+        rooms: dict[str, list[UserId]] = defaultdict(list)
+        for room, user in set(rows):
+            rooms[room].append(UserId(user))
+        return rooms
 
 
-def restricted_to(policy: Policy | None, user: UserId, now: Moment) -> frozenset[str] | None:
-    """The organisations whose files somebody may still have; None where no membership is suspended or over."""
-    standing = [(one.organisation, status(one, now)) for one in (policy.accounts.get(user, ()) if policy else ())]
-    active = frozenset(organisation for organisation, status_ in standing if status_ == "active")
-    closed = {organisation for organisation, status_ in standing if status_ in ("suspended", "left")} - active
-    return None if active and not closed else active
+def restricted(policy: Policy, user: UserId, now: Moment) -> bool:
+    """Has somebody a membership that is suspended or over, and no active one beside it there, or none at all?"""
+    standing = [(one.organisation, status(one, now)) for one in policy.accounts.get(user, ())]
+    active = {organisation for organisation, status_ in standing if status_ == "active"}
+    closed = {organisation for organisation, status_ in standing if status_ in ("suspended", "left")}
+    return not active or not closed <= active
 
 
-def _texts(value: Any) -> set[str]:
+def active_in(policy: Policy, user: UserId, organisation: object, now: Moment) -> bool:
+    """Is somebody active in that organisation itself?"""
+    memberships = policy.accounts.get(user, ())
+    return any(one.organisation == organisation and status(one, now) == "active" for one in memberships)
+
+
+def active_for(policy: Policy, user: UserId, home: object, now: Moment) -> bool:
+    """Is the membership active that somebody takes part with in chats of that organisation?"""
+    member = stands_for(policy, home, user, now) if isinstance(home, str) else None
+    return member is not None and status(member, now) == "active"
+
+
+def people_of(policy: Policy, server: str, now: Moment) -> list[UserId]:
+    """Whoever has an account on that server and is active in an organisation."""
+    return [
+        user
+        for user, memberships in policy.accounts.items()
+        if server_of(user) == server and any(status(one, now) == "active" for one in memberships)
+    ]
+
+
+def server_of(user: str) -> str:
+    """The homeserver in a Matrix ID."""
+    return user.partition(":")[2]
+
+
+def addresses(content: object) -> set[str]:
+    """Every address of a file that is said anywhere in a message, and whatever looks like one."""
+    return {found for text in texts(content) for found in _SAID.findall(text)}
+
+
+def texts(value: object) -> set[str]:
     """Every text in a message, at any depth."""
-    if isinstance(value, str):
-        return {value}
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return set().union(*map(_texts, parts))
+    return set(_texts(value))
+
+
+def _texts(value: object) -> Iterator[str]:
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, Mapping):
+            left.extend(one.values())
+        elif isinstance(one, list | tuple):
+            left.extend(one)
+
+
+def _as_uploaded_now(look: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """What was uploaded before Synapse asked for accounts is not given without one either."""
+
+    async def looked(*asked: Any, **named: Any) -> Any:
+        found = await look(*asked, **named)
+        return found and attr.evolve(found, authenticated=True)
+
+    return looked

@@ -31,7 +31,7 @@ EDGES = {
     "policy.client_error": {"synapse"},
     "policy.departed": {"synapse", "attr", "sys"},
     "policy.devices": {"synapse"},
-    "policy.downloads": {"synapse", "time", "urllib"},
+    "policy.downloads": {"synapse", "attr", "time", "urllib"},
     "policy.own_words": {"synapse"},
     "policy.said_of_oneself": {"synapse"},
     "policy.module_profiles": {"synapse"},

@@ -23,6 +23,7 @@ from bridge.store import Job, Store
 from policy.model import Membership, Moment, PersonId, UserId
 from policy.observation import RoomName
 from policy.reach import status
+from policy.rooms import GIVEN_FOR
 
 KIND = "broadcast"
 PROGRESS = "broadcast-progress:"
@@ -139,7 +140,7 @@ class Broadcasts:
             filled = f"{with_names(text, organisation, member)}\n— {organisation.name}"
             yield f"{job.key} {member.id} text", {"msgtype": "m.text", "body": filled}
         if file := job.payload.get("file"):
-            yield f"{job.key} {member.id} file", dict(file)
+            yield f"{job.key} {member.id} file", {**file, GIVEN_FOR: member.organisation}
 
     async def _show(self, job: Job, done: int, missed: list[list[str]]) -> None:
         """The first message that says how far it is, changed from then on (m.replace)."""

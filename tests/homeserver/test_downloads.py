@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from policy.rooms import CHAT
 from tests.homeserver import two_schools
 from tests.homeserver.bridged import Bridged, bridged
 from tests.homeserver.conftest import BOT
-from tests.homeserver.matrix_client import Client, eventually
+from tests.homeserver.matrix_client import Client, eventually, refusal_of
 
-PEOPLE = ["head", "okafor", "lowe", "chan", "diaz", "ode"]
+PEOPLE = ["head", "okafor", "lowe", "chan", "diaz", "ode", "reed"]
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 CLOSED = "This file is from a chat that you are not in. Please ask your organisation's office."
+PASSED_ON = "You can pass on a file only from a chat that you are in."
 
 
 def policy(*, okafor: str = "active", chan: str = "active") -> str:
@@ -62,13 +66,23 @@ async def chat(creator: Client, *others: Client) -> str:
     return room
 
 
-async def picture_in(room: str, client: Client, http: aiohttp.ClientSession) -> str:
-    """The address of a picture that somebody sent there."""
+async def uploaded(client: Client, http: aiohttp.ClientSession) -> str:
+    """The address of a picture that somebody uploaded."""
     url = f"{client.homeserver.url}/_matrix/media/v3/upload?filename=us.png"
     headers = {"Authorization": f"Bearer {client.access_token}", "Content-Type": "image/png"}
     async with http.post(url, data=PIXEL, headers=headers) as answer:
-        address = str((await answer.json())["content_uri"])
+        return str((await answer.json())["content_uri"])
+
+
+async def show(room: str, client: Client, address: str) -> None:
+    """Send the picture of that address there."""
     await client.send_event(room, "m.room.message", {"msgtype": "m.image", "body": "us.png", "url": address})
+
+
+async def picture_in(room: str, client: Client, http: aiohttp.ClientSession) -> str:
+    """The address of a picture that somebody sent there."""
+    address = await uploaded(client, http)
+    await show(room, client, address)
     return address
 
 
@@ -166,6 +180,171 @@ async def exported(school: Bridged, client: Client, room: str) -> str:
     return (await eventually(files, lambda found: len(found) > known))[-1]
 
 
+async def test_who_is_suspended_cannot_show_themselves_what_they_were_shown(
+    school: Bridged, http: aiohttp.ClientSession
+) -> None:
+    okafor, chan = await school.clients("okafor", "chan")
+    address = await picture_in(await chat(okafor, chan), okafor, http)
+    direct = await school.direct(chan)
+    # While they are active it is theirs to send; a message of their own opens nothing later.
+    await show(direct, chan, address)
+    school.edit(policy(chan="suspended"))
+    await status_in_force(chan, address, open_=False)
+
+    sent = {"msgtype": "m.image", "body": "us.png", "url": address, "org.qwil.organisation": "hillside"}
+    refused = await refusal_of(chan.send_event(direct, "m.room.message", sent))
+
+    assert (refused.status, refused.error, refused.rules) == (403, PASSED_ON, ["USR-1"])
+    assert await downloaded(chan, address) == (403, CLOSED, ["USR-1"])
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"msgtype": "m.image", "body": "us.png", "url": "{}"},
+        {"msgtype": "m.file", "body": "us.png", "file": {"url": "{}"}},
+        {"msgtype": "m.image", "body": "us.png", "url": "{own}", "info": {"thumbnail_url": "{}"}},
+        {"msgtype": "m.text", "body": "us", "format": "org.matrix.custom.html", "formatted_body": '<img src="{}">'},
+    ],
+    ids=["a picture", "an encrypted file", "a small picture", "in a text"],
+)
+async def test_files_of_the_organisation_that_suspended_somebody_are_not_taken_into_the_other(
+    school: Bridged, http: aiohttp.ClientSession, way: dict[str, object]
+) -> None:
+    okafor, ode, head, chan = await school.clients("okafor", "ode", "head", "chan")
+    at_hillside = await picture_in(await chat(head, okafor, chan), chan, http)
+    room = await chat(ode, okafor)
+    school.edit(policy(okafor="suspended"))
+    await status_in_force(okafor, at_hillside, open_=False)
+    own = await uploaded(okafor, http)
+
+    # From there an export, for instance, would bring it.
+    refused = await refusal_of(okafor.send_event(room, "m.room.message", filled(way, at_hillside, own)))
+
+    assert (refused.status, refused.error, refused.rules) == (403, PASSED_ON, ["USR-1"])
+
+
+def filled(way: dict[str, object], address: str, own: str) -> dict[str, object]:
+    def value(one: object) -> object:
+        if isinstance(one, dict):
+            return filled(one, address, own)
+        return one.replace("{own}", own).replace("{}", address) if isinstance(one, str) else one
+
+    return {name: value(one) for name, one in way.items()}
+
+
+async def test_who_is_suspended_in_one_school_shares_files_in_the_other(
+    school: Bridged, http: aiohttp.ClientSession
+) -> None:
+    okafor, ode, reed = await school.clients("okafor", "ode", "reed")
+    school.edit(policy(okafor="suspended"))
+    room, another = await chat(ode, okafor), await chat(okafor, reed)
+    theirs = await picture_in(room, ode, http)
+    await eventually(lambda: downloaded(okafor, "mxc://qwil.test/none"), lambda seen: seen != 404)
+
+    own = await picture_in(room, okafor, http)
+    await show(another, okafor, theirs)
+    # The address of a small picture stands beside that of the large one.
+    small = await uploaded(ode, http)
+    content = {"msgtype": "m.image", "body": "us.png", "url": theirs, "info": {"thumbnail_url": small}}
+    await ode.send_event(room, "m.room.message", content)
+
+    assert [await downloaded(okafor, one) for one in (own, theirs, small)] == [200, 200, 200]
+    assert await downloaded(reed, theirs) == 200
+
+
+async def test_files_are_closed_although_the_bridge_has_removed_nobody_yet(
+    school: Bridged, http: aiohttp.ClientSession
+) -> None:
+    okafor, chan = await school.clients("okafor", "chan")
+    room = await chat(okafor, chan)
+    address = await picture_in(room, okafor, http)
+    await school.stop()
+    try:
+        school.edit(policy(chan="suspended"))
+        await status_in_force(chan, address, open_=False)
+        assert room in await chan.joined_rooms()
+    finally:
+        school.edit(policy())
+        await school.start()
+
+
+async def test_the_file_of_a_broadcast_is_closed_with_the_organisation_that_sent_it(
+    school: Bridged, http: aiohttp.ClientSession
+) -> None:
+    head, okafor, chan, ode = await school.clients("head", "okafor", "chan", "ode")
+    at_hillside = await broadcast(school, head, "okafor,chan", [okafor, chan], http)
+    at_riverside = await broadcast(school, ode, "tom", [okafor], http)
+
+    school.edit(policy(okafor="suspended"))
+    await status_in_force(okafor, at_hillside, open_=False)
+
+    assert await downloaded(okafor, at_riverside) == 200
+    assert await downloaded(chan, at_hillside) == 200
+
+
+async def broadcast(
+    school: Bridged, admin: Client, whom: str, people: list[Client], http: aiohttp.ClientSession
+) -> str:
+    """The address of a file that an administrator sent them through the bot."""
+    address, direct = await uploaded(admin, http), await school.direct(admin)
+    file = {"msgtype": "m.file", "body": "trip.pdf", "url": address}
+    reply = {"m.in_reply_to": {"event_id": await admin.send_event(direct, "m.room.message", file)}}
+    words = {"msgtype": "m.text", "body": f"broadcast {whom} The trip", "m.relates_to": reply}
+    await admin.send_event(direct, "m.room.message", words)
+    for one in people:
+
+        async def files(one: Client = one) -> list[object]:
+            events = [event for room in await school.directs(one) for event in await one.messages(room)]
+            return [event["content"].get("url") for event in events]
+
+        await eventually(files, lambda found: address in found)
+    return address
+
+
+ODD_WAYS = [
+    "/_matrix/client/v1/media/download/{}/us.png",
+    "/_matrix/client/v1/media/download/{}/",
+    "/_matrix/client/v1/media/download/{}?allow_remote=true&timeout_ms=1&admin_unsafely_bypass_quarantine=false",
+    "/_matrix/client/v1/media/download/{}?allow_redirect=true",
+    "/_matrix/client/v1/media/thumbnail/{}?width=32&height=32&method=crop&animated=true",
+    "/_matrix/client/v1/media/download/%71wil.test/{id}",
+    "/_matrix/client/v1/media/download/QWIL.test/{id}",
+    "/_matrix/client/v1/media/download/qwil.test:443/{id}",
+    "/_matrix/client/v1/media/download/{}%00",
+    "/_matrix/client/v1/media/download/{}%20",
+    "/_matrix/client/v1/media/./download/{}",
+    "/_matrix/client/v1//media/download/{}",
+    "//_matrix/client/v1/media/download/{}",
+    "/%5Fmatrix/client/v1/media/download/{}",
+    "/_matrix/client/v1/media/downloa%64/{}",
+    "/_matrix/client/V1/media/download/{}",
+    "/_matrix/client/v3/media/download/{}",
+    "/_matrix/client/unstable/org.matrix.msc3916/media/download/{}",
+    "/_matrix/media/v3/download/{}",
+    "/_matrix/media/r0/download/{}/us.png",
+    "/_matrix/media/v1/thumbnail/{}?width=32&height=32",
+    "/_matrix/federation/v1/media/download/{id}",
+    "/_matrix/media/v3/preview_url?url=mxc://{}",
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+async def test_no_odd_way_of_asking_gives_a_file(school: Bridged, http: aiohttp.ClientSession, method: str) -> None:
+    okafor, chan = await school.clients("okafor", "chan")
+    address = (await picture_in(await chat(okafor, chan), okafor, http)).removeprefix("mxc://")
+    school.edit(policy(chan="suspended"))
+    await status_in_force(chan, f"mxc://{address}", open_=False)
+
+    given = {}
+    for way in ODD_WAYS:
+        url = URL(okafor.homeserver.url + way.format(address, id=address.partition("/")[2]), encoded=True)
+        async with http.request(method, url, headers={"Authorization": f"Bearer {chan.access_token}"}) as answer:
+            given[way] = answer.status
+
+    assert {way: status for way, status in given.items() if not 400 <= status < 500} == {}
+
+
 async def test_without_an_account_nothing_is_given(school: Bridged, http: aiohttp.ClientSession) -> None:
     okafor, chan = await school.clients("okafor", "chan")
     address = (await picture_in(await chat(okafor, chan), okafor, http)).removeprefix("mxc://")
@@ -173,3 +352,20 @@ async def test_without_an_account_nothing_is_given(school: Bridged, http: aiohtt
     for path in (f"/_matrix/media/v3/download/{address}", f"/_matrix/media/r0/thumbnail/{address}?width=32&height=32"):
         async with http.get(f"{okafor.homeserver.url}{path}") as answer:
             assert answer.status == 404
+
+
+async def test_what_was_uploaded_before_synapse_asked_for_accounts_is_not_given_without_one(
+    school: Bridged, http: aiohttp.ClientSession
+) -> None:
+    okafor, chan = await school.clients("okafor", "chan")
+    address = await picture_in(await chat(okafor, chan), okafor, http)
+    server, media = address.removeprefix("mxc://").split("/")
+    # As Synapse keeps what came to it before it had `enable_authenticated_media`.
+    with closing(sqlite3.connect(school.homeserver.folder / "homeserver.db")) as database, database:
+        old = "UPDATE local_media_repository SET authenticated = false WHERE media_id = ?"
+        assert database.execute(old, (media,)).rowcount == 1
+
+    for way in ("v3/download/{}/{}", "r0/thumbnail/{}/{}?width=32&height=32"):
+        async with http.get(f"{okafor.homeserver.url}/_matrix/media/{way.format(server, media)}") as answer:
+            assert answer.status == 404
+    assert await downloaded(chan, address) == 200
