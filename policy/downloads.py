@@ -71,8 +71,9 @@ class Downloads:
         self._store: Any = self._hs.get_datastores().main
 
     def register(self) -> None:
-        """Stand there, on this process."""
-        if not self._hs.config.media.enable_authenticated_media:
+        """Stand there, on this process, which may be one that keeps no files."""
+        keeps_files = self._hs.config.media.can_load_media_repo
+        if keeps_files and not self._hs.config.media.enable_authenticated_media:
             raise ConfigError(
                 "qwil policy module: whoever knows the address of a file would be given it, without an account; "
                 "set enable_authenticated_media to true"
@@ -82,7 +83,7 @@ class Downloads:
         self._allowed_without_us, rules.check_event_allowed = rules.check_event_allowed, self._allowed
         for name in ("get_local_media", "get_cached_remote_media"):
             setattr(self._store, name, _as_uploaded_now(getattr(self._store, name)))
-        if self._hs.config.media.can_load_media_repo:
+        if keeps_files:
             repository = self._hs.get_media_repository()
             self._info_without_us, repository.get_local_media_info = repository.get_local_media_info, self._info
 
