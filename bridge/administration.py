@@ -5,20 +5,22 @@ What the rules object to is answered with a sentence that says what to do first;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 from bridge.commands import Answer, Asked, Commands, Word
 from bridge.office import Act, Desk, Office, command, not_administered, only, readable
-from policy.administered import books_named, members_named
-from policy.change import AddCover, AddToBook, CreateBook, RemoveFromBook, SetField
-from policy.enrol import ADMINS, IDENTIFIER, LEVELS, day_after
+from policy.administered import LONGEST_NAME, books_named, members_named
+from policy.change import AddCover, AddToBook, CreateBook, RemoveFromBook, SetField, identifier_of
+from policy.enrol import ADMINS, IDENTIFIER, LEVELS, day_after, day_begins
 from policy.forewarn import warnings
 from policy.mistake import instead, quoted
 from policy.model import Book, Membership, Moment, Policy, Status
 from policy.naming import tokens
 from policy.question import Area
 from policy.reach import status
+from policy.search import fold
 from policy.yaml_nodes import DAY, as_day
 
 SHOWN = 50
@@ -78,6 +80,7 @@ class Administration:
     async def book(self, asked: Asked) -> str:
         """`book list|show|create|add|remove`."""
         word, _, rest = asked.rest.partition(" ")
+        word = word.lower()
         if word not in BOOK_WORDS:
             raise Answer("Write one of: " + "; ".join(f"“{usage}”" for usage in BOOK_WORDS.values()) + ".")
         desk, words = await self._office.desk(asked, "books"), tokens(rest)
@@ -87,10 +90,12 @@ class Administration:
             raise Answer(f"Write which book: “{BOOK_WORDS[word]}”.")
         if word == "create":
             return await self._office.do(desk, await self._new_book(desk, words), "books")
-        organisation, book = _book(desk, words[0])
+        organisation, book, rest_words = _book(desk, words)
         if word == "show":
+            if rest_words:
+                raise _no_book(desk, " ".join(words))
             return _cut(_shown_book(desk.policy, desk.policy.organisations[organisation].books[book]))
-        people = _people(desk, words[1:], f"“{BOOK_WORDS[word]}”", within=(organisation,))
+        people = _people(desk, rest_words, f"“{BOOK_WORDS[word]}”", within=(organisation,))
         change = AddToBook if word == "add" else RemoveFromBook
         says = f"{_are(people)} {'in' if word == 'add' else 'out of'} the contact book {book}."
         act = Act(f"book {word} {book}", [change(member.id, book) for member in people], says)
@@ -103,7 +108,8 @@ class Administration:
         if organisation not in desk.organisations:
             await self._office.refuse(desk.asked, (not_administered(organisation),))
         if not IDENTIFIER.fullmatch(book):
-            raise Answer(f"{quoted(book)} cannot be the identifier of a book: use a-z 0-9 - . _ only (BOOK-14).")
+            text = f"{quoted(book)} cannot be the identifier of a book: use a-z 0-9 - . _ only (BOOK-14)."
+            raise Answer(f"{text}{_create_instead(words)}")
         name = " ".join(words[1:]) or book
         says = f"There is a contact book {book} now, “{name}”. Put people into it: “book add {book} PERSON…”."
         return Act(f"book create {book}", [CreateBook(organisation, book, name)], says)
@@ -144,8 +150,7 @@ class Administration:
         people = _people(desk, words, f"“{command(asked).partition(' ')[0]} PERSON”")
         for member in people:
             if member.status not in (*was, new):
-                wanted = " or ".join(was)
-                raise Answer(f"{member.name} is {member.status}: this is for people who are {wanted}.")
+                raise Answer(f"{member.name} {_INSTEAD[member.status].format(identifier_of(member.id))}")
         others = [member for member in people if member.status != new]
         if not others:
             raise Answer(f"{_are(people)} {_STANDING[new]} already: nothing was changed.")
@@ -164,6 +169,7 @@ class Administration:
 
     async def _grant(self, asked: Asked, field: str, levels: Collection[str], what: Area) -> str:
         *words, level = tokens(asked.rest) or [""]
+        level = level.lower()
         usage = f"“{'reviewer' if field == 'review' else field} PERSON {'|'.join((*levels, NONE))}”"
         if level not in (*levels, NONE) or not words:
             raise Answer(f"Write {usage}.")
@@ -191,10 +197,13 @@ class Administration:
             raise Answer(f"One person covers for one other. {usage}")
         if absent.organisation != stand_in.organisation:
             raise Answer(f"{stand_in.name} is in another organisation than {absent.name}: a stand-in is a colleague.")
-        if day_after(last, ZoneInfo(desk.policy.organisations[absent.organisation].timezone)) <= asked.now:
+        zone = ZoneInfo(desk.policy.organisations[absent.organisation].timezone)
+        if day_after(last, zone) <= asked.now:
             raise Answer(f"{last} is over already, so nothing was changed: write days to come. {usage}")
-        says = f"{stand_in.name} is in all contact books of {absent.name} from {first} to {last}."
+        says = f"{stand_in.name} is in all contact books of {absent.name} from {first} to {last}, both days included."
         act = Act(f"cover {absent.id}", [AddCover(absent.id, stand_in.id, first, last)], says)
+        if day_begins(first, zone) > asked.now:
+            act = act._replace(effect="It is saved, and begins and ends by itself.")
         return await self._office.do(desk, act, "people")
 
     # Status
@@ -246,6 +255,15 @@ _STANDING: Mapping[Status, str] = {
 }  # fmt: skip
 
 
+_INSTEAD: Mapping[Status, str] = {
+    "invited": "has yet to accept the invitation: “revoke {}” takes it back.",
+    "active": "is active: nothing was changed.",
+    "suspended": "is suspended: “unsuspend {}” comes first.",
+    "left": "has left for good: invite the person anew under another identifier.",
+}
+"""What to do with somebody whose status a word cannot change."""
+
+
 def _listed(names: Iterable[str]) -> str:
     """`A`, `A and B`, `A, B and C`."""
     *some, last = names
@@ -273,14 +291,29 @@ def _people(
     return named.members
 
 
-def _book(desk: Desk, word: str) -> tuple[str, str]:
-    found = books_named(desk.policy, desk.organisations, word)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise Answer(f"Several books are called {quoted(word)}: write {' or '.join(map('/'.join, found))}.")
+def _create_instead(words: Sequence[str]) -> str:
+    """How to make the book that somebody called by its name alone, or by an identifier in capital letters."""
+    both = len(words) == 2 and " " in words[1]
+    meant = "-".join(re.findall("[a-z0-9._]+", fold(words[0] if both else " ".join(words))))
+    name = words[1] if both else " ".join(words)
+    return f" Write “book create {meant} {quoted(name)}”, for instance." if meant else ""
+
+
+def _book(desk: Desk, words: Sequence[str]) -> tuple[str, str, Sequence[str]]:
+    """The organisation and the book that the first words name, as many as do, and the words behind them."""
+    for length in range(min(len(words), LONGEST_NAME), 0, -1):
+        word = " ".join(words[:length])
+        found = books_named(desk.policy, desk.organisations, word)
+        if len(found) == 1:
+            return (*found[0], words[length:])
+        if found:
+            raise Answer(f"Several books are called {quoted(word)}: write {' or '.join(map('/'.join, found))}.")
+    raise _no_book(desk, words[0])
+
+
+def _no_book(desk: Desk, word: str) -> Answer:
     known = [book for org in desk.organisations for book in desk.policy.organisations[org].books]
-    raise Answer(f"There is no contact book {quoted(word)}{instead(word, known)}")
+    return Answer(f"There is no contact book {quoted(word)}{instead(word, known)}")
 
 
 def _split(words: Sequence[str], marks: Sequence[str]) -> list[list[str]] | None:
@@ -288,9 +321,9 @@ def _split(words: Sequence[str], marks: Sequence[str]) -> list[list[str]] | None
     parts: list[list[str]] = []
     rest = list(words)
     for mark in marks:
-        if mark not in rest:
+        place = next((place for place, word in enumerate(rest) if word.lower() == mark), None)
+        if place is None:
             return None
-        place = rest.index(mark)
         parts.append(rest[:place])
         rest = rest[place + 1 :]
     return [*parts, rest]
@@ -315,7 +348,8 @@ def _shown_book(policy: Policy, book: Book) -> Iterator[str]:
         yield book.description
     if not book.clients_see_each_other:
         yield "Clients do not see each other in it."
-    for member in sorted(map(policy.people.__getitem__, book.members), key=lambda one: (one.role, one.name.casefold())):
+    people = map(policy.people.__getitem__, book.members)
+    for member in sorted(people, key=lambda one: (one.role, one.name.casefold(), one.id)):
         standing = "" if member.status == "active" else f", {member.status}"
         yield f"- {member.name} ({member.identifier}), {member.role}{standing}"
 

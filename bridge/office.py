@@ -57,6 +57,8 @@ class Act(NamedTuple):
     """As the audit and git call it."""
     changes: Sequence[Change]
     says: str
+    effect: str = SAVED
+    """When what was saved shows."""
 
 
 class Office:
@@ -114,7 +116,7 @@ class Office:
             why = str(error) if isinstance(error, Changed) else f"The policy cannot be written: {error.strerror}."
             await self._audit(desk, f"not done: {act.what}", {"reason": why})
             raise Answer(f"Nothing was done. {why}") from error
-        return " ".join(part for part in (act.says, SAVED, note) if part)
+        return " ".join(part for part in (act.says, act.effect, note) if part)
 
     async def tried(self, desk: Desk, act: Act, what: Area) -> Files:
         """The files as they would be, if rights and rules allow it; nothing is written."""
@@ -142,18 +144,21 @@ class Office:
         text = "\n".join(f"{one.text} ({one.rule})" if one.rule else one.text for one in because)
         text = text or "Only the organisation's administrators can do this (ROLE-1)."
         details = {"command": command(asked), "because": [one.rule for one in because], "text": text}
-        await self._store.audit(asked.user, "refused", details, time=self._clock())
+        await self._store.audit(asked.user, "refused", {**details, **where(asked)}, time=self._clock())
         raise Answer(text)
 
     async def _audit(self, desk: Desk, what: str, details: Mapping[str, Any]) -> None:
-        event = desk.asked.event
-        where = {"event": event.event_id, "room": event.room_id}
-        await self._store.audit(desk.asked.user, what, {**details, **where}, time=self._clock())
+        await self._store.audit(desk.asked.user, what, {**details, **where(desk.asked)}, time=self._clock())
 
 
 def not_administered(organisation: str) -> Objection:
     """ROLE-1, the same for an organisation of others and for one that is none."""
     return Objection("ROLE-1", f"You do not administer {quoted(organisation)}.")
+
+
+def where(asked: Asked) -> dict[str, str]:
+    """From where somebody did it, as the audit has it."""
+    return {"event": asked.event.event_id, "room": asked.event.room_id}
 
 
 def command(asked: Asked) -> str:

@@ -13,6 +13,9 @@ from policy.search import fold
 LONGEST_NAME = 8
 """As many words are tried as one name; a longer one goes in quotation marks."""
 
+AND = frozenset({"and", "&"})
+"""What may stand between two names, as in the bot's own answers."""
+
 CHOICES = 10
 """As many people of one name are listed."""
 
@@ -33,6 +36,8 @@ def members_named(policy: Policy, organisations: Collection[str], words: Sequenc
     while rest:
         length, found = _longest(people, rest)
         word, rest = " ".join(rest[:length]), rest[length:]
+        if not found and members and rest and word.lower() in AND:
+            continue
         if not found:
             near = instead(word, [*(one.identifier for one in people.all), *(one.name for one in people.all)])
             # A short list of everybody is no help to somebody who mistyped one of them.

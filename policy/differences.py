@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Literal, NamedTuple
 
-from policy.model import Book, Cover, Membership, Network, Organisation, Policy
+from policy.model import Book, Cover, Expectation, Membership, Network, Organisation, Policy
 
 What = Literal["network", "organisation", "book", "person", "cover", "tests"]
 
@@ -39,10 +39,13 @@ def differences(old: Policy, new: Policy) -> Iterator[Difference]:
     yield from _organisations(old.organisations, new.organisations)
     yield from _people(old, new)
     yield from _covers(old, new)
-    if [(test.name, test.ask, test.allowed) for test in old.tests] != [
-        (test.name, test.ask, test.allowed) for test in new.tests
-    ]:
+    if [_expected(test) for test in old.tests] != [_expected(test) for test in new.tests]:
         yield Difference("", "tests", "tests", f"tests: {len(old.tests)} before, {len(new.tests)} now, not the same")
+
+
+def _expected(test: Expectation) -> tuple[object, ...]:
+    """What it says, wherever it stands."""
+    return test.name, test.ask, test.allowed, test.because
 
 
 def fingerprint(policy: Policy) -> str:

@@ -485,7 +485,8 @@ class _Parsing:
             for other in found:
                 if other[:2] == cover[:2] and other.first_day <= cover.last_day and cover.first_day <= other.last_day:
                     days = f"{other.first_day} to {other.last_day}"
-                    self.reading.note(item, f"{cover.stand_in} covers for {cover.absent} from {days} already")
+                    text = f"{cover.stand_in} covers for {cover.absent} from {days} already: choose other days"
+                    self.reading.note(item, f"{text}, or change those of the other cover")
             found.append(cover)
         return iter(found)
 

@@ -170,7 +170,7 @@ async def test_somebody_is_suspended_let_in_again_and_deactivated_when_it_is_sai
     assert office.person("p.chan").status == "active"
     assert "has ended" in await office.say(OFFICE, "deactivate hill/p.chan CONFIRM")
     assert office.person("p.chan").status == "left"
-    assert "Mei Chan is left: this is for people who are suspended" in await office.say(OFFICE, "unsuspend hill/p.chan")
+    assert "Mei Chan has left for good" in await office.say(OFFICE, "unsuspend hill/p.chan")
 
 
 async def test_a_name_that_two_people_bear_is_asked_back(office: Office) -> None:
@@ -431,3 +431,65 @@ async def test_a_refusal_begins_with_a_name_and_never_with_a_capitalised_identif
 
     assert "Hill/p.chan" not in said
     assert "Mei Chan" in said
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("book LIST", "Hill:\n- year-1: Year 1, 1 staff, 2 clients"),
+        ("book show Year 1", "year-1: Year 1\n- Mei Chan (p.chan), client"),
+        ("book show year-1 and more", 'There is no contact book "year-1 and more"'),
+        ("book add Year 1 Ada Head", "Ada Head is in the contact book year-1."),
+        ("book add year-1 Ada Head and Olga Office", "Ada Head and Olga Office are in the contact book year-1."),
+        ("admin t.ok USER", "Tim Ok is user administrator."),
+        ("reviewer Tim Ok All", "Tim Ok reviews all chats."),
+        ("cover Tim Ok By Ada Head From 2026-12-01 Until 2026-12-19", "Ada Head is in all contact books of Tim Ok"),
+    ],
+)
+async def test_capital_letters_and_names_of_several_words_are_understood(
+    office: Office, said: str, answer: str
+) -> None:
+    assert (await office.say(HEAD, said)).startswith(answer)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("book create Year 2", 'Write “book create year-2 "Year 2"”, for instance.'),
+        ('book create Reception "The little ones"', 'Write “book create reception "The little ones"”, for instance.'),
+        ("book create Été", 'Write “book create ete "Été"”, for instance.'),
+    ],
+)
+async def test_a_book_that_is_called_by_its_name_alone_is_answered_with_how_to_write_it(
+    office: Office, said: str, meant: str
+) -> None:
+    assert (await office.say(HEAD, said)).endswith(meant)
+    assert await office.say(HEAD, meant.split("“")[1].split("”")[0]) != ""
+    assert len(office.policy.organisations["hill"].books) == 4
+
+
+async def test_whose_status_a_word_cannot_change_is_answered_with_the_word_that_can(office: Office) -> None:
+    assert await office.say(HEAD, "suspend p.ray") == (
+        "Mei Chan has yet to accept the invitation: “revoke p.ray” takes it back."
+    )
+    await office.say(HEAD, "deactivate p.chan CONFIRM")
+    assert await office.say(HEAD, "unsuspend p.chan") == (
+        "Mei Chan has left for good: invite the person anew under another identifier."
+    )
+
+
+async def test_a_cover_of_later_days_is_not_said_to_begin_now(office: Office) -> None:
+    later = await office.say(HEAD, "cover t.ok by head from 2027-04-01 until 2027-04-05")
+    assert later.endswith("both days included. It is saved, and begins and ends by itself.")
+
+    today = await office.say(HEAD, "cover t.ok by office from 2026-11-01 until 2026-12-05")
+    assert today.endswith("It takes effect within 2 seconds.")
+
+
+async def test_a_refusal_is_on_record_with_where_it_was_asked_for(office: Office) -> None:
+    await office.say(OFFICE, "admin t.ok system")
+
+    [(who, what, details)] = await office.record()
+
+    assert (who, what, details["because"], details["room"]) == (OFFICE, "refused", ["ROLE-3"], ROOM)
+    assert details["event"].startswith("$")

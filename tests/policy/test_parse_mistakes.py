@@ -197,7 +197,8 @@ IN_THE_POLICY = {
             "2026-12-19}\n",
             "2026-12-19}\n      - {absent: t.okafor, stand_in: m.lowe, from: 2026-12-19, until: 2027-01-02}\n",
         ),
-        "policy.yaml:17:9: hillside/m.lowe covers for hillside/t.okafor from 2026-12-01 to 2026-12-19 already",
+        "policy.yaml:17:9: hillside/m.lowe covers for hillside/t.okafor from 2026-12-01 to 2026-12-19 already: "
+        "choose other days, or change those of the other cover",
     ),
     "unknown key of a person": (
         ("        admin: system\n", "        admin: system\n        phone: 1\n"),
