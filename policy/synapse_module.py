@@ -58,6 +58,7 @@ from policy.module_refusals import PATH as REFUSALS
 from policy.module_refusals import RefusalsResource
 from policy.module_settings import Settings, settings_from
 from policy.module_status import PATH, StatusResource
+from policy.own_pace import OwnPace
 from policy.own_words import OwnWords
 from policy.people_search import means_the_bot, people_found, reaches
 from policy.policy_server import PolicyServer
@@ -167,6 +168,7 @@ class PolicyModule:
         Devices(self._api, self._know_each_other, self._governs).register()
         SaidOfOneself(self._api, self._governs).register()
         OwnWords(self._api, self._governs).register()
+        OwnPace(self._api, self._let_in).register()
         Downloads(self._api, self._settings.bot, self._governs, lambda: self._file.policy).register()
 
     def _prepared(self, policy: Policy) -> Iterator[None]:

@@ -32,6 +32,7 @@ EDGES = {
     "policy.departed": {"synapse", "attr", "sys"},
     "policy.devices": {"synapse"},
     "policy.downloads": {"synapse", "attr", "time", "urllib"},
+    "policy.own_pace": {"synapse"},
     "policy.own_words": {"synapse"},
     "policy.said_of_oneself": {"synapse"},
     "policy.module_profiles": {"synapse"},
