@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from aiohttp import web
@@ -42,6 +43,7 @@ from bridge.module_check import (
 from bridge.notices import Notices
 from bridge.observe import Observer
 from bridge.office import Office
+from bridge.originals import with_originals
 from bridge.perform import Performer
 from bridge.plan_words import plan_words
 from bridge.planning import ApplyRoute, Planner
@@ -232,7 +234,9 @@ class Bridge:
                 **self._reception.words(office, attachments, administration),
             },
         )
-        self._receiver = Receiver(store, self.handle, hs_token=config.appservice.hs_token)
+        self._receiver = Receiver(
+            store, self.handle, hs_token=config.appservice.hs_token, restore=partial(with_originals, homeserver)
+        )
         self._catch_up = CatchUp(store, homeserver, bot=bot, arrived=self._receiver.wake)
         self._notices = Notices(store, self._direct)
         self._policy_log = PolicyLog(store)

@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -27,6 +28,7 @@ from bridge.config import Config
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver, HomeserverUnavailable, Refused
 from bridge.observe import Observer
+from bridge.originals import with_originals
 from bridge.perform import Performer
 from bridge.policy_file import PolicySource, load
 from bridge.profiles import Profiles
@@ -182,8 +184,11 @@ class Planner:
         by: str,
         expected: str | None = None,
         organisations: Collection[str] | None = None,
+        where: Mapping[str, str] | None = None,
     ) -> Applied:
         """Do what the plan says, also what waits; with `organisations` only the part that concerns those.
+
+        The audit has it with who did it and, for a word in a chat, `where` that was written.
 
         Raises `Stopped` where the policy fails its own tests and `Moved` where the plan is not the `expected` one.
         """
@@ -202,7 +207,7 @@ class Planner:
             await performer.all(following)
             tried += following
         await self._settle_notices(planned, by, direct)
-        await self._write_down(planned, failed, by)
+        await self._write_down(planned, failed, by, where or {})
         return Applied(planned, failed)
 
     def part(self, organisations: Collection[str] | None) -> Plan:
@@ -244,8 +249,11 @@ class Planner:
                     organisation, text, about=f"applied {planned.hash} {self._clock():.0f}", but=by
                 )
 
-    async def _write_down(self, planned: Plan, failed: Collection[tuple[str, str]], by: str) -> None:
-        details = {"plan": planned.hash, "steps": [step.text for step in planned.steps], "failed": list(failed)}
+    async def _write_down(
+        self, planned: Plan, failed: Collection[tuple[str, str]], by: str, where: Mapping[str, str]
+    ) -> None:
+        steps = [step.text for step in planned.steps]
+        details = {"plan": planned.hash, "steps": steps, "failed": list(failed), **where}
         await self._store.audit(by, "apply", details, time=self._clock())
 
 
@@ -462,7 +470,11 @@ async def _apply_alone(config: Config, expected: str | None, by: str) -> dict[st
     source.load()
     store = await Store.open(config.database)
     try:
-        async with _in_place_of_the_bridge(config, store), _alone(config), Homeserver(config) as homeserver:
+        async with (
+            Homeserver(config) as homeserver,
+            _in_place_of_the_bridge(config, store, homeserver),
+            _alone(config),
+        ):
             observer = await observed(config, store)
             performer = Performer(homeserver, observer)
             direct = Direct(source, observer, performer)
@@ -508,14 +520,15 @@ async def _alone(config: Config) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _in_place_of_the_bridge(config: Config, store: Store) -> AsyncIterator[None]:
+async def _in_place_of_the_bridge(config: Config, store: Store, homeserver: Homeserver) -> AsyncIterator[None]:
     """Hold the bridge's port: no bridge can start meanwhile, and what the homeserver sends is stored for it."""
 
     async def nobody_handles(_event: StoredEvent) -> None:
         raise AssertionError("events are only stored here")
 
     application = web.Application()
-    Receiver(store, nobody_handles, hs_token=config.appservice.hs_token).add_routes(application)
+    restore = partial(with_originals, homeserver)
+    Receiver(store, nobody_handles, hs_token=config.appservice.hs_token, restore=restore).add_routes(application)
     runner = web.AppRunner(application)
     await runner.setup()
     try:

@@ -23,11 +23,13 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
-from bridge.retry import growing_pauses, until_available, within
-from bridge.store import NewEvent, Store, StoredEvent, StoreUnavailable, Waiting, as_json, storable
+from bridge.retry import Unavailable, growing_pauses, until_available, within
+from bridge.store import NewEvent, Store, StoredEvent, Waiting, as_json, storable
 from policy.model import Moment
 
 Handle = Callable[[StoredEvent], Awaitable[None]]
+Restore = Callable[[Sequence[NewEvent]], Awaitable[Sequence[NewEvent]]]
+"""Gives events as they were written, where the homeserver sent them without what was deleted meanwhile."""
 
 PREFIXES = ("/_matrix/app/v1", "")
 """The second is the legacy one of homeservers before version 1.0 of the specification."""
@@ -52,6 +54,11 @@ LONGEST_IDLE = 60.0
 log = logging.getLogger("qwil.receive")
 
 
+async def as_sent(events: Sequence[NewEvent]) -> Sequence[NewEvent]:
+    """The events as the homeserver sent them."""
+    return events
+
+
 class Receiver:
     """Takes the homeserver's transactions and calls `handle` with every event, one at a time in the order of arrival.
 
@@ -67,6 +74,7 @@ class Receiver:
         handle: Handle,
         *,
         hs_token: str,
+        restore: Restore = as_sent,
         try_again_after: Sequence[float] = TRY_AGAIN_AFTER,
         handling_limit: float = HANDLING_LIMIT,
         pauses: Callable[[], Iterator[float]] = growing_pauses,
@@ -75,6 +83,7 @@ class Receiver:
         self._store = store
         self._handle = handle
         self._hs_token = hs_token.encode()
+        self._restore = restore
         self._try_again_after = try_again_after
         self._handling_limit = handling_limit
         self._wait_for = partial(until_available, pauses=pauses)
@@ -111,8 +120,9 @@ class Receiver:
         events, oddments = read_transaction(body)
         transaction = storable(request.match_info["transaction"])
         try:
-            await self._store.receive(transaction, events, received=self._clock(), oddments=oddments)
-        except StoreUnavailable as away:
+            whole = await self._restore(events)
+            await self._store.receive(transaction, whole, received=self._clock(), oddments=oddments)
+        except Unavailable as away:
             # Any answer but 200 makes the homeserver keep the transaction and send it again, with growing pauses.
             log.warning("Transaction %s was not taken. %s The homeserver will send it again.", transaction, away)
             raise _refusal(web.HTTPServiceUnavailable, "M_UNKNOWN", str(away)) from away

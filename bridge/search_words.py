@@ -68,7 +68,7 @@ def _forms(content: Mapping[str, Any]) -> Iterator[str]:
     """What an event says, each way of saying it by itself: anew and as before, without formatting and with it."""
     for form in (content.get("m.new_content"), content):
         if isinstance(form, Mapping):
-            yield "\n".join(_texts(form, DEEPEST))
+            yield "\n".join(dict.fromkeys(_texts(form, DEEPEST)))
             if isinstance(html := form.get("formatted_body"), str):
                 yield bare(html)
 

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import repeat
 from pathlib import Path
@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bridge.receive import Handle, Receiver, as_event, read_transaction
 from bridge.retry import Unavailable, growing_pauses, until_available
-from bridge.store import Store, StoredEvent, StoreUnavailable
+from bridge.store import NewEvent, Store, StoredEvent, StoreUnavailable
 
 TOKEN = "hs-secret"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -442,6 +442,24 @@ async def test_a_transaction_is_not_acknowledged_while_the_database_is_away(stor
         assert await put(client, "1", sent(1)) == (200, {})
 
     assert [each.event.event_id for each in await store.waiting(0)] == ["$1"]
+
+
+async def test_what_was_deleted_before_it_came_is_stored_as_it_was(store: Store) -> None:
+    """A homeserver sends what it had queued without the content that was deleted meanwhile."""
+    tries = iter([True, False])
+
+    async def restore(events: Sequence[NewEvent]) -> list[NewEvent]:
+        if next(tries):
+            raise Unavailable("The homeserver is busy: test.")
+        return [event._replace(json=event.json.replace("{}", '{"body":"as it was"}')) for event in events]
+
+    deleted = {**sent(1), "content": {}}
+    async with serving(store, nobody, restore=restore) as (client, _):
+        assert (await put(client, "1", deleted))[0] == 503, "it is sent again, and nothing is lost"
+        assert await store.waiting(0) == []
+        assert await put(client, "1", deleted) == (200, {})
+
+    assert [each.event.content for each in await store.waiting(0)] == [{"body": "as it was"}]
 
 
 async def test_handling_waits_for_the_database_and_goes_on_by_itself(store: Store) -> None:
