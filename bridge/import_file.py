@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,7 @@ def run(
         raise NotImported(f"{file}: {error}") from error
     notes = [_sent_back(found, file, spreadsheet.kind_of(data))] if found.refused else []
     if apply and found.does_something:
-        notes.append(_apply(config, writer, files, policy, found))
+        notes.append(_apply(config, writer, files, policy, found, file))
     elif found.does_something:
         notes.append("Nothing is done yet: --apply does it.")
     return iter([*report(found), *notes]), found.good
@@ -70,18 +71,19 @@ def _sent_back(found: Import, file: Path, kind: spreadsheet.Kind) -> str:
     return f"The refused rows are in {back}, each with its reason: mend them there and import that file."
 
 
-def _apply(config: Config, writer: PolicyWriter, files: Files, policy: Policy, found: Import) -> str:
+def _apply(config: Config, writer: PolicyWriter, files: Files, policy: Policy, found: Import, file: Path) -> str:
     after = edit(files, found.changes, policy)
     if isinstance(after, Refusal):
         raise NotImported(after.text)
     what = f"import into {found.organisation}"
     who = Author(getpass.getuser(), f"operator:{getpass.getuser()}")
-    details = {"changes": [on_record(policy, change) for change in found.changes]}
+    where = {"file": str(file.resolve()), "machine": platform.node()}
+    details = {"changes": [on_record(policy, change) for change in found.changes], **where}
     asyncio.run(_audit(config, who.id, what, details))
     try:
         note = writer.write(files, after, author=who, summary=what)
     except (Changed, OSError) as error:
-        asyncio.run(_audit(config, who.id, f"not done: {what}", {"reason": str(error)}))
+        asyncio.run(_audit(config, who.id, f"not done: {what}", {"reason": str(error), **where}))
         raise NotImported(f"nothing was done: {error}") from error
     return " ".join(part for part in ("Done: it takes effect within 2 seconds.", note) if part)
 

@@ -139,11 +139,13 @@ def _apply_arguments(parser: ArgumentParser) -> None:
 
 def _apply(asked: Namespace) -> int:
     from getpass import getuser
+    from platform import node
 
     from bridge.planning import Stopped, apply_from_outside, report
 
+    by = f"operator {getuser()} on {node()}"
     try:
-        answer = _with_the_record(apply_from_outside(read_config(asked.config), asked.plan, f"operator {getuser()}"))
+        answer = _with_the_record(apply_from_outside(read_config(asked.config), asked.plan, by))
     except Stopped as stopped:
         raise Failure(str(stopped)) from stopped
     if asked.json:

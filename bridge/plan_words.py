@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bridge.commands import Answer, Asked, Commands, Word
 from bridge.direct import Direct
+from bridge.office import where
 from bridge.perform import Performer
 from bridge.planning import Applied, Moved, Planner, Stopped
 from policy.decide import decide
@@ -25,7 +26,12 @@ def plan_words(planner: Planner, performer: Performer, direct: Direct) -> dict[s
         organisations = _administered(asked)
         try:
             applied = await planner.apply(
-                performer, direct, by=asked.user, expected=expected, organisations=organisations
+                performer,
+                direct,
+                by=asked.user,
+                expected=expected,
+                organisations=organisations,
+                where=where(asked),
             )
         except Moved as moved:
             raise Answer(f"{moved}\n\n{_shown(moved.plan)}") from moved

@@ -66,16 +66,17 @@ def test_with_apply_people_stand_in_the_policy_and_the_import_on_record(folder: 
     assert isinstance(policy, Policy)
     assert policy.people[PersonId("hill/n.new")].status == "invited"
 
-    async def record() -> list[tuple[str, str]]:
+    async def record() -> list[tuple[str, str, str]]:
         store = await Store.open(f"sqlite:{folder}/qwil.db")
         try:
             return [
-                (entry.what, json.loads(entry.details)["changes"][0]["person"]) for entry in await store.audit_entries()
+                (entry.what, (details := json.loads(entry.details))["changes"][0]["person"], details["file"])
+                for entry in await store.audit_entries()
             ]
         finally:
             await store.close()
 
-    assert asyncio.run(record()) == [("import into hill", "hill/n.new")]
+    assert asyncio.run(record()) == [("import into hill", "hill/n.new", str(folder / "people.csv"))]
 
 
 def test_refused_rows_come_back_and_go_through_when_they_are_mended(

@@ -199,7 +199,8 @@ async def test_refused_words_applied_plans_and_changed_policies_are_in_the_audit
     differences = [json.loads(one.details)["differences"] for one in found if one.what == "policy"]
     assert ["organisation riverside: network oakfield → compass"] in differences
     assert applied.startswith(("Done: ", "Nothing"))
-    assert [one.who for one in found if one.what == "apply"][-1] == head.user_id
+    done = [one for one in found if one.what == "apply"][-1]
+    assert (done.who, json.loads(done.details)["room"]) == (head.user_id, await school.direct(head))
 
 
 async def test_what_a_client_was_refused_by_the_homeserver_is_in_the_audit_too(school: Bridged) -> None:
