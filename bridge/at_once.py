@@ -39,6 +39,8 @@ async def write_at_once(connection: Connection, text: str, values: Sequence[Any]
 
 
 def _in_the_thread(database: sqlite3.Connection, text: str, values: Sequence[Any], follow: Follow) -> None:
+    # What another write could not undo, as when the disk failed it, would else keep every later one from beginning.
+    database.rollback()
     database.execute("BEGIN")
     try:
         row = database.execute(_marked(text), values).fetchone()
