@@ -15,11 +15,11 @@ from functools import partial
 from itertools import repeat
 from math import inf
 from operator import attrgetter
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 from policy.mistake import Notebook, quoted
 from policy.model import Admin, Membership, Moment, PersonId, Policy, Requirement, ReviewLevel, Role, Status, UserId
-from policy.sheet import Sheet, picker
+from policy.sheet import Sheet
 from policy.yaml_nodes import as_day, no_day, unfit_text
 
 STEP = 256
@@ -138,18 +138,8 @@ class Columns(NamedTuple):
 
     def members(self) -> list[Membership]:
         """The people as memberships."""
-        return _members(self.organisation, self[1:])
-
-    def some(self, places: Sequence[int]) -> list[Membership]:
-        """Those at these places as memberships."""
-        columns: Sequence[Sequence[Any]] = self[1:]
-        return _members(self.organisation, map(picker(places), columns))
-
-
-def _members(organisation: str, columns: Iterable[Any]) -> list[Membership]:
-    identifiers, *others = columns
-    ids = map(f"{organisation}/".__add__, identifiers)
-    return list(map(_membership, zip(ids, repeat(organisation), identifiers, *others, strict=False)))
+        ids = map(f"{self.organisation}/".__add__, self.identifiers)
+        return list(map(_membership, zip(ids, repeat(self.organisation), *self[1:], strict=False)))
 
 
 def enrol(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
 from policy.amend import Amended
-from policy.change import AddPerson, AddToBook, Change, RemoveFromBook, SetField
 from policy.import_verdicts import Reason
 from policy.mistake import instead, quoted
 from policy.model import Membership
@@ -44,19 +44,21 @@ def mistakes_of_headings(headings: Sequence[str]) -> list[str]:
     return found
 
 
-def in_words(old: Membership | None, changes: Sequence[Change]) -> str:
-    """What a row changes of somebody, or where it puts somebody new."""
+def place_in_words(books: frozenset[str]) -> str:
+    """Where a row puts somebody new."""
+    return f"in {', '.join(sorted(books))}" if books else ""
+
+
+def changes_in_words(old: Membership, fields: Mapping[str, Any]) -> str:
+    """What a row changes of somebody: the text of cells by heading, and the books."""
     words = []
-    for change in changes:
-        if isinstance(change, AddToBook):
-            words.append(f"into {change.book}")
-        elif isinstance(change, RemoveFromBook):
-            words.append(f"out of {change.book}")
-        elif isinstance(change, SetField):
-            was = str(getattr(old, change.field) or "")
-            words.append(f"{change.field} {quoted(was)} becomes {quoted(change.value)}")
-        elif isinstance(change, AddPerson):
-            return f"in {', '.join(change.books)}" if change.books else ""
+    for heading, value in fields.items():
+        if heading != _BOOKS:
+            words.append(f"{heading} {quoted(str(getattr(old, heading) or ''))} becomes {quoted(value)}")
+    if _BOOKS in fields:
+        books = fields[_BOOKS]
+        words += [f"into {book}" for book in sorted(books - old.books)]
+        words += [f"out of {book}" for book in sorted(old.books - books)]
     return ", ".join(words)
 
 

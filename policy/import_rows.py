@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from functools import cached_property
 from itertools import compress
+from operator import itemgetter
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -20,7 +21,7 @@ from policy.import_reasons import reason_of
 from policy.import_verdicts import Reason, Table
 from policy.mistake import Notebook, Place
 from policy.model import Membership, Organisation, Policy, UserId
-from policy.sheet import COLUMNS, Sheet, picker
+from policy.sheet import COLUMNS, Sheet
 
 BOOKS = "contact_books"
 FIELDS = tuple(column for column in COLUMNS if column not in ("identifier", BOOKS))
@@ -107,7 +108,7 @@ class Rows:
     # Which rows are read
 
     def _rewritten(self) -> dict[int, list[str]]:
-        standing, pick = _by_heading(self.old.values()), picker([*self.old])
+        standing, pick = _by_heading(self.old.values()), _picker([*self.old])
         found: dict[int, list[str]] = defaultdict(list)
         for heading, column in self.given.items():
             cells, values = pick(column), standing[heading]
@@ -134,9 +135,9 @@ class Rows:
         """Read these rows, and note what is wrong with their cells."""
         self.read = read
         """The rows that were looked at."""
-        self._pick = picker(read)
-        self._known = {place: index for place, index in enumerate(read) if index in self.old} if self.old else {}
-        """The rows of people who are there, by their place among those."""
+        self._pick = _picker(read)
+        self._known = {index: place for place, index in enumerate(read) if index in self.old} if self.old else {}
+        """Those of them whose people are there, each with its place among them."""
         self.merged = self._merged()
         """What was looked at, as text, filled up."""
         self.books_to_be = self._books_to_be()
@@ -152,8 +153,11 @@ class Rows:
         )
         self.meant: Columns = check(sheet, to, self._accounts(), notes, enrolled)
         """What was looked at, as the policy would have it."""
-        self.new = dict(self._differing(sheet, notes))
-        """How those would be who are there and would be otherwise."""
+        self.changed = dict(self._changed())
+        """What would be otherwise of people who are there, by heading: the books, or the text of a cell."""
+        for index in (index for index, fields in self.changed.items() if "role" in fields):
+            place = self._known[index]
+            notes.add(sheet.place(place, "role"), changed_role(self.old[index], self.meant.roles[place]))
         self.wrong = list(self._wrong(notes)) if len(notes) else []
         """What is wrong in which row."""
         self.holders = self._holders(enrolled.emails)
@@ -161,7 +165,7 @@ class Rows:
 
     def _merged(self) -> dict[str, list[str]]:
         """The columns, filled up from what stands in the policy and from what newcomers have by default."""
-        standing = _by_heading(map(self.old.__getitem__, self._known.values()))
+        standing = _by_heading(map(self.old.__getitem__, self._known))
         default = {"status": "invited", BOOKS: self.home.default_book}
         filled = {"identifier": self._picked(self.ids)}
         for heading in COLUMNS[1:]:
@@ -180,12 +184,13 @@ class Rows:
         """A column with what stands wherever a cell is empty."""
         column = self.given.get(heading)
         cells = self._picked(column) if column else [default] * len(self.read)
-        if column and all(cells):
-            return cells
+        if column:
+            if all(cells):
+                return cells
+            cells = [cell or default for cell in cells] if default else list(cells)
         if default or any(standing):
-            cells = [cell or default for cell in cells]
             write = _WRITTEN.get(heading, str)
-            for (place, index), value in zip(self._known.items(), standing, strict=True):
+            for (index, place), value in zip(self._known.items(), standing, strict=True):
                 if not (column and column[index]):
                     cells[place] = write(value)
         return cells
@@ -199,18 +204,22 @@ class Rows:
     def _accounts(self) -> dict[UserId, tuple[Membership, ...]]:
         """The memberships of the Matrix IDs in the rows, other than those that the rows themselves are about."""
         known = self.policy.accounts.keys() & set(self.merged["matrix"])
-        here = {self.old[index].id for index in self._known.values()} if known else set()
+        here = {self.old[index].id for index in self._known} if known else set()
         return {user: tuple(one for one in self.policy.accounts[user] if one.id not in here) for user in known}
 
-    def _differing(self, sheet: _Sheet, notes: Notebook) -> Iterator[tuple[int, Membership]]:
-        """Those who are there and would be otherwise; nobody changes role (ROLE-6)."""
-        known = self._known
-        for (place, index), new in zip(known.items(), self.meant.some([*known]), strict=True):
-            old = self.old[index]
-            if new != old:
-                if new.role != old.role:
-                    notes.add(sheet.place(place, "role"), changed_role(old, new.role))
-                yield index, new
+    def _changed(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Compared as meant, not as written; whoever has a name in one piece keeps it so."""
+        columns = dict(zip(_FIELD, self.meant, strict=True))
+        for index, place in self._known.items():
+            old, headings, fields = self.old[index], self.rewritten.get(index, ()), {}
+            if not (old.first_name or old.last_name or _NAMES.isdisjoint(headings)):
+                headings = ["name", *(heading for heading in headings if heading not in NAMES)]
+            for heading in headings:
+                new = columns[heading][place]
+                if new != getattr(old, _FIELD[heading]):
+                    fields[heading] = new if heading in _AS_MEANT else self.given[heading][index]
+            if fields:
+                yield index, fields
 
     def _wrong(self, notes: Notebook) -> Iterator[tuple[int, Reason]]:
         for place, text in notes.sorted():
@@ -224,7 +233,7 @@ class Rows:
         if any(self.meant.matrix):
             for user in accounts.keys() & set(self.meant.matrix):
                 holders.update(one.identifier for one in accounts[user] if one.organisation == self.home.identifier)
-        return holders - {self.ids[index] for index in self._known.values()} if holders else holders
+        return holders - {self.ids[index] for index in self._known} if holders else holders
 
 
 _HEADINGS = (*COLUMNS, "name")
@@ -237,12 +246,20 @@ class _Sheet(Sheet):
         return Place(self.file, index, _HEADINGS.index(heading))
 
 
-_FIELDS = tuple(BOOKS if field == "books" else field for field in Membership._fields)
+_AS_MEANT = (BOOKS, "name")
+_NAMES = frozenset(NAMES)
+_FIELD = {BOOKS if field == "books" else field: field for field in Membership._fields[1:]}
+"""What a membership has under each heading, and beside them."""
 
 
 def _by_heading(people: Iterable[Membership]) -> dict[str, tuple[Any, ...]]:
     """What people are, a column each field; without anybody, no column."""
-    return dict(zip(_FIELDS, zip(*people, strict=True), strict=False))
+    return dict(zip(("id", *_FIELD), zip(*people, strict=True), strict=False))
+
+
+def _picker(rows: Sequence[int]) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """Takes the cells of these rows out of a column."""
+    return itemgetter(*rows) if len(rows) > 1 else lambda column: tuple(column[row] for row in rows)
 
 
 _WRITTEN: Mapping[str, Callable[[Any], str]] = {

@@ -10,15 +10,16 @@ is looked at by itself.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, compress, count
+from typing import Any
 
 from policy.amend import Amended, forbidden
 from policy.change import AddPerson, AddToBook, Change, CreateBook, RemoveFromBook, SetField
 from policy.csv_people import NAMES
 from policy.enrol import IDENTIFIER, ONE_EACH
-from policy.import_reasons import in_words, mistakes_of_headings, no_staff
+from policy.import_reasons import changes_in_words, mistakes_of_headings, no_staff, place_in_words
 from policy.import_rows import BOOKS, Rows
 from policy.import_verdicts import MOST_CLIENTS, MOST_ROWS, Import, Outcome, Reason, Table, Verdict
 from policy.mistake import quoted
@@ -72,14 +73,13 @@ class _Importing:
         self.reasons: dict[int, list[Reason]] = defaultdict(list)
         for index, reason in self.rows.wrong:
             self._refuse(index, reason)
-        self.differences: dict[int, Sequence[Change]] = {}
+        self.changed = {} if skip_existing else self.rows.changed
         """What the rows change of people who are there, good or not."""
 
     def done(self) -> Import:
         """The verdicts, and on demand the changes of the rows that are good, in the order books, staff, clients."""
         self._judge_cells()
         self._judge_others()
-        self._compare()
         self._judge_rights()
         self._judge_together()
         return Import(
@@ -138,9 +138,9 @@ class _Importing:
         """People who are in the policy and not in the table: their identifiers and addresses are taken."""
         if self.rows.holders:
             self._judge_addresses()
-        for index, new in () if self.skip_existing else self.rows.new.items():
+        for index, fields in self.changed.items():
             old = self.old[index]
-            if new.email != old.email and self._is_another(index, old):
+            if "email" in fields and self._is_another(index, old):
                 suggestion = f"if this is somebody else, write {self._free_identifier(index)}"
                 text = f"{quoted(old.identifier)} is {old.name} already (IMP-4)"
                 self._refuse(index, Reason("identifier", text, suggestion))
@@ -163,32 +163,9 @@ class _Importing:
                 text = f"{quoted(one.email)} is used by {one.id} already: {ONE_EACH}"
                 self._refuse(index, Reason("email", f"{text} (INV-11)"))
 
-    def _compare(self) -> None:
-        """What the rows change, good or not, of people who are there."""
-        for index, new in () if self.skip_existing else self.rows.new.items():
-            if changes := self._differences(index, self.old[index], new):
-                self.differences[index] = changes
-
-    def _differences(self, index: int, old: Membership, new: Membership) -> list[Change]:
-        """What has to change for somebody to be as the row says; compared as meant, not as written."""
-        changes: list[Change] = []
-        named = old.first_name or old.last_name
-        if not named and new.name != old.name:
-            changes.append(SetField(old.id, "name", new.name))
-        for heading in self.rows.rewritten.get(index, ()):
-            if heading == BOOKS or (heading in NAMES and not named):
-                continue
-            if getattr(new, heading) != getattr(old, heading):
-                changes.append(SetField(old.id, heading, self.rows.cell(heading, index)))
-        if into := new.books - old.books:
-            changes += [AddToBook(old.id, book) for book in sorted(into)]
-        if out_of := old.books - new.books:
-            changes += [RemoveFromBook(old.id, book) for book in sorted(out_of)]
-        return changes
-
     def _judge_rights(self) -> None:
         """ROLE-3, ROLE-4, ROLE-5, USR-2: what this administrator may not do to this person, or nobody to anybody."""
-        gone = (index for index in self.differences if self.old[index].status == "left")
+        gone = (index for index in self.changed if self.old[index].status == "left")
         for index in gone if self.by is None else self._wanted():
             old = self.old.get(index)
             for change in self._changes(index):
@@ -209,7 +186,7 @@ class _Importing:
 
     def _leave_a_gap(self) -> bool:
         """Might the good rows leave clients without active staff (BOOK-4), or nobody to administer (ROLE-2)?"""
-        old = [self.old[index] for index in self.differences if index not in self.reasons]
+        old = [self.old[index] for index in self.changed if index not in self.reasons]
         if any(one.admin == "system" for one in old):
             return True
         lacking = {*self.rows.books_to_be, *self._left_by(old)}
@@ -249,7 +226,7 @@ class _Importing:
 
     def _says(self, index: int) -> bool:
         """Does the row add or change somebody?"""
-        return index not in self.old or index in self.differences
+        return index not in self.old or index in self.changed
 
     def _after(self) -> Amended:
         """The policy as the good rows leave it."""
@@ -302,13 +279,13 @@ class _Importing:
 
     def _wanted(self) -> list[int]:
         """The rows that change something, good or not."""
-        same = self.old.keys() - self.differences.keys()
+        same = self.old.keys() - self.changed.keys()
         return [index for index in range(len(self.ids)) if index not in same]
 
-    def _changes(self, index: int) -> Sequence[Change]:
+    def _changes(self, index: int) -> tuple[Change, ...]:
         """What the row changes, good or not."""
         if index in self.old:
-            return self.differences.get(index, ())
+            return tuple(_changes_of(self.old[index], self.changed.get(index, {})))
         new = self.rows.member(index)
         return (AddPerson(new.id, self.rows.fields(index), tuple(sorted(new.books))),)
 
@@ -320,7 +297,7 @@ class _Importing:
 
     def _leavers(self) -> tuple[PersonId, ...]:
         """Whose membership the good rows end."""
-        ends = (index for index in self.differences if self.rows.new[index].status == "left" != self.old[index].status)
+        ends = (index for index in self.changed if self.changed[index].get("status") == "left")
         return tuple(self.old[index].id for index in ends if index not in self.reasons)
 
     def _in_order(self) -> Iterator[Change]:
@@ -334,7 +311,7 @@ class _Importing:
         outcomes: list[Outcome] = ["new"] * len(self.ids)
         for index in self.old:
             outcomes[index] = "same"
-        for index in self.differences:
+        for index in self.changed:
             outcomes[index] = "change"
         for index in self.reasons:
             outcomes[index] = "refused"
@@ -348,7 +325,19 @@ class _Importing:
             return Verdict(row, identifier, outcome, "the identifier is in use already")
         if outcome == "refused":
             return Verdict(row, identifier, outcome, reasons=tuple(self.reasons[index]))
-        return Verdict(row, identifier, outcome, in_words(self.old.get(index), self._changes(index)))
+        if outcome == "new":
+            return Verdict(row, identifier, outcome, place_in_words(self.rows.member(index).books))
+        return Verdict(row, identifier, outcome, changes_in_words(self.old[index], self.changed.get(index, {})))
+
+
+def _changes_of(old: Membership, fields: Mapping[str, Any]) -> Iterator[Change]:
+    """What has to change for these fields of somebody to be so."""
+    for heading, value in fields.items():
+        if heading != BOOKS:
+            yield SetField(old.id, heading, value)
+    books = fields.get(BOOKS, old.books)
+    yield from (AddToBook(old.id, book) for book in sorted(books - old.books))
+    yield from (RemoveFromBook(old.id, book) for book in sorted(old.books - books))
 
 
 def _together(sets: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -6,14 +6,9 @@ own loops, and only a column that does not pass is gone through cell by cell, to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import TypeVar
 
 from policy.mistake import Place
-
-Cell = TypeVar("Cell")
 
 COLUMNS = (
     "identifier",
@@ -61,8 +56,3 @@ class Sheet:
     def place(self, index: int, heading: str) -> Place:
         """Where the cell of a person stands, or where it would; index -1 is the headings."""
         raise NotImplementedError
-
-
-def picker(places: Sequence[int]) -> Callable[[Sequence[Cell]], tuple[Cell, ...]]:
-    """Takes what stands at these places out of a column."""
-    return itemgetter(*places) if len(places) > 1 else lambda column: tuple(column[place] for place in places)
