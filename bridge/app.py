@@ -80,6 +80,11 @@ NO_RECORD = (
     "qwil run -c {file} --new-record: what Synapse still has of the chats is fetched into it."
 )
 
+NOT_TOLD = (
+    "The database is empty, and the homeserver does not say whether there are chats whose record is in another one "
+    "({refusal}). Look into its log, and whether homeserver.address in {file} is its address; then start again."
+)
+
 
 class StartRefused(Exception):
     """The bridge cannot do its work as things are set up; the text says what to change."""
@@ -116,12 +121,25 @@ async def refuse_to_forget(config: Config, store: Store, homeserver: Homeserver)
         return
     try:
         rooms = (await homeserver.ask(Method.GET, Path.v3.joined_rooms))["joined_rooms"]
-    except Refused:
-        return  # Before its first start the bot has no account; what else is amiss is told when it is entered.
-    for room in rooms:
-        with contextlib.suppress(Refused):
-            await homeserver.ask(Method.GET, room_path(room).state[CHAT][""])
-            raise StartRefused(NO_RECORD.format(file=config.file.name))
+        for room in rooms:
+            if await _is_chat(homeserver, room):
+                raise StartRefused(NO_RECORD.format(file=config.file.name))
+    except Refused as refusal:
+        # Before its first start the bot has no account; that its token is wrong is told when it is entered.
+        if refusal.status not in (401, 403):
+            said = str(refusal).rstrip(".")
+            raise StartRefused(NOT_TOLD.format(refusal=said, file=config.file.name)) from refusal
+
+
+async def _is_chat(homeserver: Homeserver, room: str) -> bool:
+    try:
+        await homeserver.ask(Method.GET, room_path(room).state[CHAT][""])
+    except Refused as refusal:
+        # Of no other kind, or the bot has been removed since.
+        if refusal.status not in (403, 404):
+            raise
+        return False
+    return True
 
 
 @contextlib.asynccontextmanager
