@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -11,6 +12,8 @@ from mautrix.api import Method, PathBuilder
 
 from bridge.config import Config
 from bridge.homeserver import Homeserver, HomeserverUnavailable, Refused
+
+log = logging.getLogger("qwil.module_check")
 
 LOOK_AGAIN = 0.1
 STEP_PATIENCE = 10.0
@@ -111,11 +114,16 @@ async def in_step(homeserver: Homeserver, digest: Callable[[], str], patience: f
     """Wait, a while at most, until the module decides by the policy that the bridge acts by.
 
     Both read the file by themselves. What the module refuses because it is a moment behind would stay undone until
-    something changes again: somebody who is active once more would stay out of their chats.
+    something changes again: somebody who is active once more would stay out of their chats. A module that does not say
+    what it decides by is not waited for.
     """
     until = time.monotonic() + patience
     while time.monotonic() < until:
-        status = await module_status(homeserver)
+        try:
+            status = await module_status(homeserver)
+        except Refused as refusal:
+            log.warning("The homeserver's module does not say by which policy it decides: %s", refusal)
+            return
         if status is None or status.get("policy") == digest():
             return
         await asyncio.sleep(LOOK_AGAIN)

@@ -40,6 +40,15 @@ async def test_a_module_that_reads_another_file_is_not_waited_for_without_end() 
     assert homeserver.ask.await_count >= 1
 
 
+@pytest.mark.parametrize("status", [403, 500])
+async def test_a_module_that_does_not_answer_the_bridge_any_more_does_not_end_it(status: int) -> None:
+    homeserver = Mock(spec=Homeserver, ask=AsyncMock(side_effect=Refused(status, "M_UNKNOWN", "No.")))
+
+    await in_step(homeserver, lambda: "d2")
+
+    assert homeserver.ask.await_count == 1
+
+
 def test_a_module_without_a_policy_is_told_apart_from_one_with_another() -> None:
     (said,) = complaints({**GOOD, "policy": ""}, "d1")
 
