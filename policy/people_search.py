@@ -8,10 +8,10 @@ from policy.decide import decide
 from policy.model import Membership, Moment, Policy, UserId
 from policy.question import Search
 from policy.reach import reach
-from policy.rooms import listed_name
+from policy.rooms import BOT_NAME, listed_name
 
 _FEWEST = 3
-"""Letters of the bot's Matrix ID that have to be typed."""
+"""Letters of the bot's Matrix ID or name that have to be typed."""
 
 _WITHOUT_ACCOUNT = 50
 """So many more are searched for, as people without a Matrix ID cannot be offered."""
@@ -30,9 +30,10 @@ def people_found(
 
 
 def means_the_bot(words: str, bot: UserId) -> bool:
-    """Do these words begin its Matrix ID? Its direct chat is where everybody asks and administers."""
+    """Do these words begin its Matrix ID or its name? Its direct chat is where everybody asks and administers."""
     typed = words.strip().casefold().removeprefix("@")
-    return len(typed) >= _FEWEST and bot.casefold().removeprefix("@").startswith(typed)
+    names = (bot.removeprefix("@"), BOT_NAME)
+    return len(typed) >= _FEWEST and any(name.casefold().startswith(typed) for name in names)
 
 
 def _bearing(policy: Policy, viewer: Membership, words: str, now: Moment) -> list[Membership]:
