@@ -11,19 +11,21 @@ import asyncio
 import hashlib
 import json
 import shutil
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bridge.completion import complete
 from bridge.config import Config
+from bridge.export_order import Order, digest, read_order
 from bridge.homeserver import Homeserver
 from bridge.media_hashes import received
 from bridge.media_repository import PATIENCE, MediaRepository
 from bridge.reviewing import as_chat
+from bridge.stoppable import Stoppable
 from bridge.store import Store
 from bridge.transcript import bundle, fonts, signature
 from bridge.transcript.assemble import Settings, export
@@ -37,33 +39,6 @@ from policy.rules.record import organisations
 
 ORDER = "order.json"
 EVENTS = "events.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Who wants what of which chat; also as JSON, with these names."""
-
-    key: str
-    """Names the order for ever, by which it is done once."""
-    room: str
-    by: str
-    """The Matrix ID of whoever asked, or words for somebody without one."""
-    asked: Moment
-    until: int | None = None
-    """Milliseconds, not included."""
-    last_event: str | None = None
-    only_event: str | None = None
-    purpose: str = ""
-    rsmf: bool = False
-    sends: str = ""
-    """`pdf` or `zip`; empty: both."""
-    reviewing: str = ""
-    """The membership whose reviewer's level allows it; empty for participants."""
-
-    @property
-    def export_id(self) -> str:
-        """A short name, the same for the same order."""
-        return f"QX-{_digest(self.key)[:10].upper()}"
 
 
 class Made(NamedTuple):
@@ -80,8 +55,13 @@ class Made(NamedTuple):
     """Of the manifest, which holds the hashes of everything else."""
 
 
-class Stopped(Exception):
-    """The program ends; the export goes on when it is asked for again."""
+class _Told(NamedTuple):
+    """What an export is made of."""
+
+    account: Account
+    events: Spooled
+    people: dict[str, Person]
+    known: dict[str, Received]
 
 
 class ExportMaker:
@@ -98,7 +78,7 @@ class ExportMaker:
 
     def place(self, order: Order) -> Path:
         """The work folder of an order."""
-        return self._config.exports.folder / _digest(order.key)[:32]
+        return self._config.exports.folder / digest(order.key)[:32]
 
     async def make(
         self,
@@ -122,10 +102,14 @@ class ExportMaker:
             order = await asyncio.to_thread(_kept, order, place / ORDER)
             notes = await complete(self._store, self._homeserver, room.id) if completed is None else completed
             events = await spool(self._events(room.id), place / EVENTS)
-            account = _account(order, policy, room, self._bot, self._config.exports.handling, notes)
-            people = _people(policy, room, self._bot, order.asked)
-            known = await received(self._store, room.id)
-            await self._in_a_thread(account, events, people, known, place, out, order.rsmf, progress)
+            told = _Told(
+                _account(order, policy, room, self._bot, self._config.exports.handling, notes),
+                events,
+                _people(policy, room, self._bot, order.asked),
+                await received(self._store, room.id),
+            )
+            stoppable = Stoppable()
+            await stoppable.do(partial(self._make_in, place, out, told, order.rsmf, stoppable, progress))
         return await asyncio.to_thread(_read_made, out, taking_part(policy, room, self._bot, order.asked))
 
     async def forget(self, order: Order) -> None:
@@ -136,68 +120,35 @@ class ExportMaker:
         async for event in self._store.history(room):
             yield event.json
 
-    async def _in_a_thread(
+    def _make_in(
         self,
-        account: Account,
-        events: Spooled,
-        people: dict[str, Person],
-        known: dict[str, Received],
         place: Path,
         out: Path,
+        told: _Told,
         rsmf: bool,
+        stoppable: Stoppable,
         progress: Callable[[int, int], None],
     ) -> None:
-        """A thread cannot be cancelled: it is asked to stop at the next event, file or volume, and waited for."""
-        stopping = threading.Event()
-
-        def checked() -> Iterator[str]:
-            for event in events():
-                _unless(stopping)
-                yield event
-
-        def told(done: int, total: int) -> None:
-            _unless(stopping)
-            progress(done, total)
-
-        def work() -> None:
-            settings = Settings(
+        """In a thread; it stops at the next event, file or volume."""
+        media = MediaRepository(
+            self._config.homeserver.address,
+            self._config.appservice.as_token,
+            patience=self._patience,
+            pause=stoppable.pause,
+        )
+        export(
+            told.account,
+            lambda: stoppable.each(told.events()),
+            told.people,
+            media.fetch,
+            work=place,
+            out=out,
+            settings=Settings(
                 signature.signing_key(self._config.exports.key), fonts.find(self._config.exports.fonts), rsmf=rsmf
-            )
-            media = MediaRepository(
-                self._config.homeserver.address,
-                self._config.appservice.as_token,
-                patience=self._patience,
-                pause=stopping.wait,
-            )
-            export(
-                account,
-                checked,
-                people,
-                media.fetch,
-                work=place,
-                out=out,
-                settings=settings,
-                received=known,
-                progress=told,
-            )
-
-        working = asyncio.ensure_future(asyncio.to_thread(work))
-        try:
-            await asyncio.shield(working)
-        except asyncio.CancelledError:
-            stopping.set()
-            await asyncio.gather(working, return_exceptions=True)
-            raise
-
-
-def read_order(values: dict[str, Any]) -> Order:
-    """The order that was written down."""
-    return Order(**values)
-
-
-def _unless(stopping: threading.Event) -> None:
-    if stopping.is_set():
-        raise Stopped("The program ends.")
+            ),
+            received=told.known,
+            progress=stoppable.before(progress),
+        )
 
 
 def _prepare(place: Path) -> None:
@@ -283,7 +234,3 @@ def _read_made(out: Path, taking: tuple[str, ...]) -> Made:
         taking,
         hashlib.sha256(content).hexdigest(),
     )
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()

@@ -22,7 +22,8 @@ from mautrix.api import Method, PathBuilder
 from bridge.attachments import Attachments
 from bridge.bulletin import Bulletins
 from bridge.completion import complete
-from bridge.export import ExportMaker, Made, Order, read_order, taking_part
+from bridge.export import ExportMaker, Made, taking_part
+from bridge.export_order import Order, read_order
 from bridge.homeserver import Homeserver, Refused
 from bridge.observe import Observer
 from bridge.policy_file import PolicySource
@@ -56,9 +57,6 @@ DEFAULT_LIMIT = 50 * 2**20
 
 SHOWN = 10
 """What could not be had, in the message; all of it is in the manifest and on the cover."""
-
-REVIEW, PARTICIPANTS_COPY = "Data review", "A copy for a participant"
-"""Why an export was made, where nobody was asked for their own words."""
 
 MIME = {".pdf": "application/pdf", ".zip": "application/zip"}
 
@@ -98,31 +96,8 @@ class ExportJobs:
         self._clock = clock
         self._asked = asyncio.Event()
 
-    async def ask_for(
-        self,
-        *,
-        key: str,
-        room: str,
-        by: str,
-        until: int | None,
-        last_event: str | None,
-        only_event: str | None,
-        sends: str,
-        reviewing: str,
-    ) -> bool:
+    async def ask_for(self, order: Order) -> bool:
         """Have an export made and sent; False where one with this key was asked for before."""
-        order = Order(
-            key=key,
-            room=room,
-            by=by,
-            asked=self._clock(),
-            until=until,
-            last_event=last_event,
-            only_event=only_event,
-            sends=sends,
-            reviewing=reviewing,
-            purpose=REVIEW if reviewing else PARTICIPANTS_COPY,
-        )
         new = await self._store.add_job(KIND, order.key, asdict(order), due=self._clock())
         self._asked.set()
         return new

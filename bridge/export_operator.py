@@ -16,8 +16,9 @@ from mautrix.api import Method, PathBuilder
 from bridge.completion import complete, gaps
 from bridge.config import Config
 from bridge.days import end_of, zone_of
-from bridge.export import ExportMaker, Made, Order
+from bridge.export import ExportMaker, Made
 from bridge.export_jobs import details, subject
+from bridge.export_order import Order
 from bridge.homeserver import Homeserver, Refused
 from bridge.observe import Observer
 from bridge.store import Store

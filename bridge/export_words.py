@@ -12,6 +12,7 @@ from typing import NoReturn, Protocol
 
 from bridge.commands import Answer, Asked, Commands, Declined, Word
 from bridge.days import end_of, zone_of
+from bridge.export_order import PARTICIPANTS_COPY, REVIEW, Order
 from bridge.observe import Observer
 from bridge.retry import until_available
 from bridge.review_filters import Wish, a_day, wish
@@ -55,18 +56,7 @@ NO_REVIEW = Objection(
 class Jobs(Protocol):
     """Whoever makes what was ordered."""
 
-    async def ask_for(
-        self,
-        *,
-        key: str,
-        room: str,
-        by: str,
-        until: int | None,
-        last_event: str | None,
-        only_event: str | None,
-        sends: str,
-        reviewing: str,
-    ) -> bool: ...
+    async def ask_for(self, order: Order) -> bool: ...
 
 
 class ExportersWord(Word):
@@ -174,16 +164,19 @@ class ExportWords:
         """Nothing is answered: the message that says how far it is does that."""
         if self._jobs is None:
             raise Answer(NOT_INSTALLED)
-        await self._jobs.ask_for(
+        order = Order(
             key=asked.event.event_id,
             room=room.id,
             by=asked.user,
+            asked=self._clock(),
             until=wanted.until,
             last_event=last_event,
             only_event=only_event,
+            purpose=REVIEW if reviewing else PARTICIPANTS_COPY,
             sends=wanted.sends,
             reviewing=reviewing,
         )
+        await self._jobs.ask_for(order)
         return ""
 
     # Review

@@ -25,8 +25,9 @@ from bridge.bench.measure import Row, in_turns, seconds_of
 from bridge.bench.size import Say, Size
 from bridge.transcript import draw, fonts, record
 from bridge.transcript.assemble import Settings, export
-from bridge.transcript.compose import Composer, Offer
+from bridge.transcript.compose import Composer
 from bridge.transcript.model import Account, File, Milliseconds, Person
+from bridge.transcript.offers import Offer
 from bridge.transcript.render_pdf import Press
 from bridge.transcript.verify import verify
 

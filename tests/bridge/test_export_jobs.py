@@ -8,6 +8,7 @@ import http.server
 import json
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from bridge.config import Config
 from bridge.export import ExportMaker
 from bridge.export_jobs import ExportJobs
 from bridge.export_operator import NotExported, export_room
+from bridge.export_order import PARTICIPANTS_COPY, Order
 from bridge.homeserver import Refused
 from bridge.media_hashes import MediaHashes
 from bridge.media_repository import MediaRepository
@@ -217,8 +219,8 @@ class Desk:
 
 
 async def asked(jobs: ExportJobs, key: str = "$asked", **order: Any) -> bool:
-    whole = {"until": None, "last_event": None, "only_event": None, "sends": "", "reviewing": ""} | order
-    return await jobs.ask_for(key=key, room=ROOM, by=ANN, **whole)
+    whole = {"key": key, "room": ROOM, "by": ANN, "asked": time.time(), "purpose": PARTICIPANTS_COPY, **order}
+    return await jobs.ask_for(Order(**whole))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from mautrix.api import Method
 from bridge import config
 from bridge.config import Config
 from bridge.export_jobs import ExportJobs
+from bridge.export_order import REVIEW, Order
 from bridge.observe import Observer
 from bridge.reviewing import may_export
 from bridge.store import AuditEntry, Store
@@ -69,8 +71,8 @@ async def refusals(store: Store) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def ask_as_reviewer(jobs: ExportJobs, **order: Any) -> None:
-    whole = {"until": None, "last_event": None, "only_event": None, "sends": "zip", "reviewing": "riverside/ben"}
-    await jobs.ask_for(key="$review", room=ROOM, by=BEN, **(whole | order))
+    whole = {"key": "$review", "sends": "zip", "reviewing": "riverside/ben", "purpose": REVIEW}
+    await jobs.ask_for(Order(room=ROOM, by=BEN, asked=time.time(), **(whole | order)))
 
 
 async def test_a_person_suspended_since_asking_gets_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,10 +240,7 @@ async def test_a_reviewer_whose_organisation_left_since_asks_again_for_what_it_m
     await desk.run(jobs)
     assert desk.homeserver.uploads == []
     assert [details["because"] for _, details in await refusals(desk.store)] == [["EXT-9"]]
-    await jobs.ask_for(
-        key="$again", room=ROOM, by=BEN, until=None, last_event="$30", only_event=None, sends="zip",
-        reviewing="riverside/ben",
-    )  # fmt: skip
+    await ask_as_reviewer(jobs, key="$again", last_event="$30")
 
     await desk.run(jobs)
 

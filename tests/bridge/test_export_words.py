@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bridge.commands import Commands
+from bridge.export_order import Order
 from bridge.export_words import ExportWords
 from bridge.observe import Observer
 from bridge.store import NewEvent, Store
@@ -55,8 +57,8 @@ class Orders:
     def __init__(self) -> None:
         self.taken: list[dict[str, Any]] = []
 
-    async def ask_for(self, **order: Any) -> bool:
-        self.taken.append(order)
+    async def ask_for(self, order: Order) -> bool:
+        self.taken.append(asdict(order))
         return True
 
 
@@ -163,6 +165,7 @@ async def test_a_client_exports_where_the_chats_own_organisation_lets_clients(bo
 
     (order,) = bot.orders.taken
     assert (order["room"], order["by"], order["sends"], order["reviewing"]) == (TRIP, PAT, "pdf", "")
+    assert order["purpose"] == "A copy for a participant"
 
 
 async def test_a_client_cannot_export_elsewhere_and_the_refusal_is_on_record(bot: Bot) -> None:
@@ -376,6 +379,7 @@ async def test_a_chat_is_ordered_by_its_title_where_only_one_is_called_so(bot: B
 
     (order,) = bot.orders.taken
     assert (order["room"], order["sends"], order["reviewing"]) == (MUSIC, "pdf", "hillside/ann")
+    assert order["purpose"] == "Data review"
 
 
 async def test_review_is_refused_to_who_does_not_review(bot: Bot) -> None:

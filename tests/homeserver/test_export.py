@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bridge.export import Order
+from bridge.export_order import Order
 from bridge.media_hashes import received
 from bridge.store import Store
 from bridge.transcript.verify import verify
