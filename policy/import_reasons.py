@@ -55,10 +55,11 @@ def changes_in_words(old: Membership, fields: Mapping[str, Any]) -> str:
     for heading, value in fields.items():
         if heading != _BOOKS:
             words.append(f"{heading} {quoted(str(getattr(old, heading) or ''))} becomes {quoted(value)}")
-    if _BOOKS in fields:
-        books = fields[_BOOKS]
-        words += [f"into {book}" for book in sorted(books - old.books)]
-        words += [f"out of {book}" for book in sorted(old.books - books)]
+    books = fields.get(_BOOKS, old.books)
+    if into := books - old.books:
+        words += [f"into {book}" for book in sorted(into)]
+    if out_of := old.books - books:
+        words += [f"out of {book}" for book in sorted(out_of)]
     return ", ".join(words)
 
 

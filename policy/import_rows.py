@@ -141,17 +141,9 @@ class Rows:
         self.merged = self._merged()
         """What was looked at, as text, filled up."""
         self.books_to_be = self._books_to_be()
-        notes, enrolled, home = Notebook(""), Enrolled(), self.home
+        notes, enrolled = Notebook(""), Enrolled()
         sheet = _Sheet("", self.merged, len(read), bare=True)
-        to = Enrolment(
-            organisation=home.identifier,
-            books=[*home.books, *self.books_to_be],
-            members={},
-            zone=UTC if home.timezone == "UTC" else ZoneInfo(home.timezone),
-            mobile={"staff": home.mobile_staff, "client": home.mobile_client},
-            staff_domains=home.invitations.staff_domains,
-        )
-        self.meant: Columns = check(sheet, to, self._accounts(), notes, enrolled)
+        self.meant: Columns = check(sheet, self._enrolment(), self._accounts(), notes, enrolled)
         """What was looked at, as the policy would have it."""
         self.changed = dict(self._changed())
         """What would be otherwise of people who are there, by heading: the books, or the text of a cell."""
@@ -162,6 +154,17 @@ class Rows:
         """What is wrong in which row."""
         self.holders = self._holders(enrolled.emails)
         """Who has an address or account that a row would give to somebody else, by identifier."""
+
+    def _enrolment(self) -> Enrolment:
+        home = self.home
+        return Enrolment(
+            organisation=home.identifier,
+            books=[*home.books, *self.books_to_be],
+            members={},
+            zone=UTC if home.timezone == "UTC" else ZoneInfo(home.timezone),
+            mobile={"staff": home.mobile_staff, "client": home.mobile_client},
+            staff_domains=home.invitations.staff_domains,
+        )
 
     def _merged(self) -> dict[str, list[str]]:
         """The columns, filled up from what stands in the policy and from what newcomers have by default."""
@@ -183,15 +186,16 @@ class Rows:
     def _filled(self, heading: str, standing: Sequence[Any], default: str) -> list[str]:
         """A column with what stands wherever a cell is empty."""
         column = self.given.get(heading)
-        cells = self._picked(column) if column else [default] * len(self.read)
-        if column:
-            if all(cells):
-                return cells
-            cells = [cell or default for cell in cells] if default else list(cells)
+        if column is None:
+            cells = [default] * len(self.read)
+        elif all(cells := self._picked(column)):
+            return cells
+        else:
+            cells = [cell or default for cell in cells]
         if default or any(standing):
             write = _WRITTEN.get(heading, str)
             for (index, place), value in zip(self._known.items(), standing, strict=True):
-                if not (column and column[index]):
+                if column is None or not column[index]:
                     cells[place] = write(value)
         return cells
 
