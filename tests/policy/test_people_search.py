@@ -15,7 +15,9 @@ def test_it_is_found_by_its_matrix_id_and_by_the_name_it_is_shown_under(words: s
     assert means_the_bot(words, OFFICE)
 
 
-@pytest.mark.parametrize("words", ["", "@", "@@", "of", "qw", "bot", "wil", "qwila", "qwil:school.example", "office bot"])
+@pytest.mark.parametrize(
+    "words", ["", "@", "@@", "of", "qw", "bot", "wil", "qwila", "qwil:school.example", "office bot"]
+)
 def test_other_words_are_for_people(words: str) -> None:
     assert not means_the_bot(words, OFFICE)
 
