@@ -78,8 +78,9 @@ class Notebook:
 def quoted(word: str, longest: int = 60) -> str:
     """A word of the file as it may stand in a sentence: in quotation marks, in one line, not too long."""
     shown = word if len(word) <= longest else word[: longest - 1] + "…"
-    printable = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
-    return f'"{printable}"'
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
+    return f'"{shown}"'
 
 
 def instead(word: str, known: Iterable[str]) -> str:
