@@ -201,8 +201,8 @@ class Rows:
 
     def _books_to_be(self) -> list[str]:
         """IMP-2: a book that a row of the staff names comes into being with it."""
-        cells = compress(self.merged[BOOKS], map("staff".__eq__, self.merged["role"]))
-        named = set(map(str.strip, ";".join({*cells}).split(";")))
+        cells = zip(self.merged[BOOKS], self.merged["role"], strict=True)
+        named = set(map(str.strip, ";".join({cell for cell, role in cells if role == "staff"}).split(";")))
         return sorted(filter(IDENTIFIER.fullmatch, named - self.home.books.keys()))
 
     def _accounts(self) -> dict[UserId, tuple[Membership, ...]]:

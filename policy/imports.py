@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, compress, count
+from itertools import chain, count
 from typing import Any
 
 from policy.amend import Amended, forbidden
@@ -205,7 +205,7 @@ class _Importing:
     def _bring_clients(self, books: set[str]) -> bool:
         """Does one of the rows, good or not, bring a client into one of the books?"""
         meant = self.rows.meant
-        named = {*compress(meant.books, map("client".__eq__, meant.roles))}
+        named = {some for some, role in zip(meant.books, meant.roles, strict=True) if role == "client"}
         return not all(map(books.isdisjoint, named))
 
     def _has_clients(self, book: str) -> bool:
