@@ -28,6 +28,16 @@ logger = logging.getLogger(__name__)
 EVERY = 0.25
 """Seconds between two looks at the files."""
 
+AGAIN = 0.1
+"""The same while they are changing."""
+
+STILL = 0.3
+"""Seconds for which files have to be as they are before they are read.
+
+Whoever writes into a file in its place is in the middle of it meanwhile, and half a file may be a good policy: without
+the people who were to follow, who would be taken out of their chats.
+"""
+
 _PAUSE = 0.0008
 """Seconds in which others run after a turn of work."""
 
@@ -78,6 +88,8 @@ class PolicyFile:
         self._prepare = prepare
         self._told = told
         self._stamps: dict[Path, _Stamp] = {}
+        self._moving: tuple[dict[Path, _Stamp], float] | None = None
+        """How files that have changed looked last, and since when."""
         self._indexing: Generator[None, None, None] | None = None
         self._waste: list[Generator[None, None, None]] = []
         """What is being thrown away."""
@@ -102,25 +114,36 @@ class PolicyFile:
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._end.wait(EVERY):
+        while not self._end.wait(AGAIN if self._moving else EVERY):
             try:
-                if self._changed() or self._indexing or self._waste:
+                saved = self._saved()
+                if saved or self._indexing or self._waste:
                     with quick_turns():
-                        self._catch_up()
+                        self._catch_up(saved)
             except Exception:  # whatever one look meets, the next one may find the file whole
                 logger.exception("The policy %s could not be looked at; the last good one stays in force", self.path)
 
-    def _catch_up(self) -> None:
-        if self._changed():
+    def _catch_up(self, saved: bool) -> None:
+        if saved:
             self._load(pause=_PAUSE)
         self._do_chores(pause=_PAUSE * AFTERWARDS)
+
+    def _saved(self) -> bool:
+        """Whether the files are others than those that were read, and nobody is writing them any more."""
+        now = {path: _stamp(path) for path in self._stamps}
+        if now == self._stamps:
+            self._moving = None
+            return False
+        if self._moving is None or now != self._moving[0]:
+            self._moving = now, perf_counter()
+        return perf_counter() - self._moving[1] >= STILL
 
     def _changed(self) -> bool:
         return any(_stamp(path) != stamp for path, stamp in self._stamps.items())
 
     def _load(self, pause: float) -> Loaded:
         # Stamped before it is read: a change while it is being read is then seen at the next look.
-        self._stamps = {self.path: _stamp(self.path)}
+        self._stamps, self._moving = {self.path: _stamp(self.path)}, None
         loaded = self._read(pause)
         if loaded.policy is not None:
             self.policy, self.digest = loaded.policy, self._reading.hexdigest()

@@ -37,6 +37,12 @@ class Watched:
         self._changed = threading.Condition()
         self.file = PolicyFile(self.path, told=self._tell)
 
+    @property
+    def told(self) -> int:
+        """How often something was."""
+        with self._changed:
+            return len(self._told)
+
     def _tell(self, loaded: Loaded) -> None:
         with self._changed:
             self._told.append(loaded)
@@ -86,6 +92,52 @@ def test_a_file_that_is_put_in_its_place_at_once_is_taken_up(watched: Watched) -
     new.write_text(policy("Hillside"))
 
     assert watched.after(lambda: new.replace(watched.path)).policy is not None
+
+
+class Clock:
+    """A clock that stands, and knows when somebody looked at it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.looked_at = threading.Event()
+
+    def __call__(self) -> float:
+        self.looked_at.set()
+        return self.now
+
+    def seen(self) -> None:
+        """Wait for the next look."""
+        self.looked_at.clear()
+        assert self.looked_at.wait(SOON)
+
+
+@pytest.mark.parametrize("half", ["policy", "sheet"])
+def test_half_a_file_is_not_taken_for_a_policy_even_where_it_would_be_a_good_one(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, half: str
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(hot_reload, "perf_counter", clock)
+    second = "organisations: {hill: {name: Hill, mobile: optional, people: people.csv, books: {}}}\n# and more\n"
+
+    def save_slowly() -> None:
+        if half == "policy":
+            watched.path.write_text(policy())
+        else:
+            watched.people.write_text(sheet())
+        clock.seen()
+        clock.now += hot_reload.STILL * 0.9
+        watched.path.write_text(second)
+        watched.people.write_text(sheet("ann", "ben"))
+        clock.seen()
+        clock.now += hot_reload.STILL * 0.9
+        clock.seen()
+        clock.now += hot_reload.STILL
+
+    loaded = watched.after(save_slowly)
+
+    assert loaded.policy is not None
+    assert set(loaded.policy.people) == {"hill/head", "hill/ann", "hill/ben"}
+    assert watched.told == 2, "the first time, and the whole files"
 
 
 def test_mistakes_keep_the_last_good_policy_and_are_told_all_at_once(watched: Watched) -> None:
