@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 import attr
-from synapse.api.errors import NotFoundError
+from synapse.api.errors import Codes, NotFoundError
 from synapse.events import EventBase
 from synapse.module_api import ModuleApi
 from synapse.module_api.errors import ConfigError
@@ -64,7 +64,7 @@ class Downloads:
         governs: Callable[[UserId], bool],
         policy: Callable[[], Policy | None],
     ) -> None:
-        self._server = api.server_name
+        self._api, self._server = api, api.server_name
         self._bot, self._governs, self._policy = bot, governs, policy
         # What the module interface has no calls for: Synapse's own parts, whose types change from release to release.
         self._hs: Any = api._hs
@@ -78,9 +78,11 @@ class Downloads:
                 "qwil policy module: whoever knows the address of a file would be given it, without an account; "
                 "set enable_authenticated_media to true"
             )
-        auth, rules = self._hs.get_auth(), self._hs.get_module_api_callbacks().third_party_event_rules
+        auth, callbacks = self._hs.get_auth(), self._hs.get_module_api_callbacks()
+        rules, spam = callbacks.third_party_event_rules, callbacks.spam_checker
         self._who_asks_without_us, auth.get_user_by_req = auth.get_user_by_req, self._who_asks
         self._allowed_without_us, rules.check_event_allowed = rules.check_event_allowed, self._allowed
+        self._spam_without_us, spam.check_event_for_spam = spam.check_event_for_spam, self._spam
         for name in ("get_local_media", "get_cached_remote_media"):
             setattr(self._store, name, _as_uploaded_now(getattr(self._store, name)))
         if keeps_files:
@@ -109,22 +111,42 @@ class Downloads:
         upload = await self._upload(address)
         if upload is not None and self._is_everybodys(upload):
             return True
-        own = upload is not None and upload.user_id == user
+        own = await self._uploaded(user, address)
         shown = await self._shown(await self._store.get_rooms_for_user(user), address)
         # Who knows an address could show the file to themselves.
         by_others = [one for one in shown if own or one.sender != user]
         return await self._is_among(by_others, policy, [user])
 
+    # What is passed on
+
     async def _allowed(self, event: EventBase, context: Any) -> Any:
-        """What the rules say of an event; and no address is passed on by whom the file is not for."""
-        policy, user = self._policy(), UserId(event.sender)
-        if policy is not None and self._governs(user) and event.type != "m.room.member":
-            for address in addresses(event.content) if restricted(policy, user, time.time()) else ():
-                upload = await self._upload(address)
-                own = upload is not None and upload.user_id == user
-                if not own and not await self._may_have(policy, user, address):
-                    raise client_error(_PASSED_ON)
+        """What the rules say of an event of ours; and nobody passes on a file that is not for them."""
+        if await self._passes_on(event):
+            raise client_error(_PASSED_ON)
         return await self._allowed_without_us(event, context)
+
+    async def _spam(self, event: EventBase) -> Any:
+        """The same for events of other servers, which come by here alone; those of ours were judged."""
+        if not self._api.is_mine(event.sender) and await self._passes_on(event):
+            return Codes.FORBIDDEN, {}
+        return await self._spam_without_us(event)
+
+    async def _passes_on(self, event: EventBase) -> bool:
+        policy, user = self._policy(), UserId(event.sender)
+        # Without a policy nothing is sent; and the picture of a member is theirs by other rules.
+        if policy is None or event.type == "m.room.member" or not self._governs(user):
+            return False
+        for address in addresses(event.content) if restricted(policy, user, time.time()) else ():
+            if not await self._uploaded(user, address) and not await self._may_have(policy, user, address):
+                return True
+        return False
+
+    async def _uploaded(self, user: UserId, address: str) -> bool:
+        """Whether somebody uploaded that file; of another server's people we take it for whatever lies there."""
+        if not self._api.is_mine(user):
+            return address.startswith(f"{_SCHEME}{server_of(user)}/")
+        upload = await self._upload(address)
+        return upload is not None and upload.user_id == user
 
     # Other servers
 
@@ -211,11 +233,12 @@ class Downloads:
 
 
 def restricted(policy: Policy, user: UserId, now: Moment) -> bool:
-    """Has somebody a membership that is suspended or over, and no active one beside it there, or none at all?"""
-    standing = [(one.organisation, status(one, now)) for one in policy.accounts.get(user, ())]
-    active = {organisation for organisation, status_ in standing if status_ == "active"}
-    closed = {organisation for organisation, status_ in standing if status_ in ("suspended", "left")}
-    return not active or not closed <= active
+    """Has somebody a membership that is suspended or over, or no active one?
+
+    Who was invited anew where they had left has no access to the old chats either (ROLE-6).
+    """
+    standing = {status(one, now) for one in policy.accounts.get(user, ())}
+    return "active" not in standing or not standing.isdisjoint(("suspended", "left"))
 
 
 def active_in(policy: Policy, user: UserId, organisation: object, now: Moment) -> bool:

@@ -13,6 +13,7 @@ from tests.homeserver.matrix_client import Client, eventually
 from tests.homeserver.test_downloads import show, uploaded
 from tests.homeserver.two_servers import Peer, People, TwoServers, shared_chat, two_servers
 
+STATUS = "/_synapse/client/qwil/status"
 GIVEN = "/_matrix/federation/v1/media/{}"
 
 
@@ -124,3 +125,26 @@ async def test_the_server_of_who_was_suspended_is_given_nothing_of_their_chats(
     servers.follow(ben="suspended")
 
     await eventually(lambda: asked(peer, address, kind), lambda status: status == 404)
+
+
+async def test_who_is_suspended_in_one_school_does_not_pass_its_files_on_in_the_other(
+    servers: TwoServers, people: People, room: str, http: aiohttp.ClientSession, everybody_back: None
+) -> None:
+    head, tom, ben = people["head"], people["tom"], people["ben"]
+    among_us = await head.create_room(tom.user_id)
+    await people["qwil"].join(among_us)
+    ours = await picture_in(among_us, head, http)
+    brook = (
+        "  brook:\n    name: Brook\n    mobile: optional\n    books: {}\n    people:\n"
+        "      bob: {name: Bob, role: staff, admin: system, email: b@z.example}\n"
+        f'      ben: {{name: Ben, role: staff, status: suspended, email: n@z.example, matrix: "{ben.user_id}"}}\n'
+    )
+    known = (await people["qwil"].ask("GET", STATUS))["people"]
+    servers.policy.write_text(servers.policy.read_text() + brook)
+    await eventually(lambda: people["qwil"].ask("GET", STATUS), lambda status: status["people"] == known + 2)
+
+    await show(room, ben, ours)
+    their_own = await picture_in(room, ben, http)
+
+    seen = await eventually(lambda: head.messages(room), lambda events: events[-1]["content"].get("url") == their_own)
+    assert ours not in [event["content"].get("url") for event in seen]

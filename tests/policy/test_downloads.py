@@ -60,11 +60,11 @@ def test_files_are_asked_about_for_whoever_is_suspended_or_has_left_somewhere(
     assert people_of(found, "x.example", NOON) == ([ANN] if active else [])
 
 
-def test_who_was_invited_anew_where_they_had_left_is_restricted_in_nothing() -> None:
+def test_who_was_invited_anew_where_they_had_left_is_asked_about_too() -> None:
     again = "status: left}\n      ann2: {name: Ann, role: staff, email: a2@x.example, mobile: '+447700900002', matrix: "
     found = policy(f"{again}'{ANN}', status: active")
 
-    assert not restricted(found, ANN, NOON)
+    assert restricted(found, ANN, NOON)
     assert active_for(found, ANN, "school-1", NOON)
 
 
