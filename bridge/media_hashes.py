@@ -20,6 +20,7 @@ from bridge.retry import until_available
 from bridge.store import Store, StoredEvent
 from bridge.transcript.markup import pictures
 from bridge.transcript.model import Received
+from bridge.transcript.offers import MOST_PICTURES
 from policy.model import Moment
 
 HASHED = "media:"
@@ -131,5 +132,5 @@ def uploads(content: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(holder, dict):
             html = holder.get("formatted_body")
             named = [file.get("url") for file in (holder, holder.get("file")) if isinstance(file, dict)]
-            shown = [mxc for mxc, _ in pictures(html)] if isinstance(html, str) else []
+            shown = [mxc for mxc, _ in pictures(html)[:MOST_PICTURES]] if isinstance(html, str) else []
             yield from (mxc for mxc in (*named, *shown) if isinstance(mxc, str) and MXC.fullmatch(mxc))

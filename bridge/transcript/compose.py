@@ -28,7 +28,7 @@ from bridge.transcript.model import (
     Remark,
     Transcript,
 )
-from bridge.transcript.offers import Offer, is_file, offered, pictured
+from bridge.transcript.offers import SHARED, Offer, carries, is_file, offered, pictured
 from bridge.transcript.presence import Presence
 
 DEFAULT_TITLE = "New chat"
@@ -121,8 +121,9 @@ class Composer:
             self._problems.append(f"Message {draft.number}: its content was deleted{by} before it came on record.")
         elif draft.content is event.content and draft.text is None:
             self._problems.append(f"Message {draft.number}: it has no text; the record holds what it has.")
-        if event.type not in ("m.room.message", "m.sticker"):
-            return draft
+        return self._with_files(event, draft) if event.type in SHARED and carries(event.content) else draft
+
+    def _with_files(self, event: Event, draft: Entry) -> Entry:
         offer, (shown, more) = offered(event), pictured(event, draft.html)
         if more:
             self._problems.append(f"Message {draft.number}: {more} more pictures in its text are not in this export.")
@@ -167,10 +168,10 @@ class Composer:
 
     def _message(self, event: Event) -> Entry:
         content = event.content
-        if (original := _replaced(content)) is not None:
+        relation = mapping(content, "m.relates_to") if "m.relates_to" in content else NOTHING
+        if (original := _replaced(relation)) is not None:
             new = mapping(content, "m.new_content")
             return self._edit(event, original, self._said(event, new or content, is_reply=False), html=_html(new))
-        relation = mapping(content, "m.relates_to") if "m.relates_to" in content else NOTHING
         kind: Kind = "notice" if content.get("msgtype") == "m.notice" else "message"
         thread, answered = _thread_and_answered(relation) if relation else (None, None)
         said = self._said(event, content, is_reply=answered is not None)
@@ -226,7 +227,7 @@ class Composer:
     # Polls
 
     def _poll(self, event: Event) -> Entry:
-        original = _replaced(event.content)
+        original = _replaced(mapping(event.content, "m.relates_to"))
         if original is None:
             said, self._polls[event.event_id] = words.poll(event.content)
             return self._entry(event, "message", said, content=event.content)
@@ -358,10 +359,9 @@ def _thread_and_answered(relation: Mapping[str, Any]) -> tuple[str | None, str |
     return thread, None if is_fallback else text(mapping(relation, "m.in_reply_to"), "event_id")
 
 
-def _replaced(content: Mapping[str, Any]) -> str | None:
-    """The event that this one says to replace."""
-    relation = mapping(content, "m.relates_to") if "m.relates_to" in content else NOTHING
-    return text(relation, "event_id") if relation.get("rel_type") == "m.replace" else None
+def _replaced(relation: Mapping[str, Any]) -> str | None:
+    """The event that is to be replaced."""
+    return text(relation, "event_id") if relation and relation.get("rel_type") == "m.replace" else None
 
 
 def _html(content: Mapping[str, Any]) -> str | None:
@@ -374,8 +374,9 @@ def _kept_beside(content: Mapping[str, Any], answer: str | None) -> Mapping[str,
     """
     if content and ("file" in content or not _has_words(content)):
         return content
-    body = text(content, "body") or ""
-    return {"body": body} if answer is not None and body.startswith("> ") and body != answer else None
+    if answer is None or not (body := text(content, "body") or "").startswith("> ") or body == answer:
+        return None
+    return {"body": body}
 
 
 def _has_words(content: Mapping[str, Any]) -> bool:

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 from bridge.transcript.events import Event, mapping, text
 from bridge.transcript.markup import pictures
 
+SHARED = frozenset({"m.room.message", "m.sticker"})
+"""Types of events that carry files."""
+
 FILES = frozenset({"m.image", "m.file", "m.audio", "m.video"})
 
 MOST_PICTURES = 50
@@ -31,6 +34,11 @@ class Offer(NamedTuple):
 def is_file(content: Mapping[str, Any]) -> bool:
     """Whether a message shares a file."""
     return content.get("msgtype") in FILES or "url" in content or "file" in content
+
+
+def carries(content: Mapping[str, Any]) -> bool:
+    """Whether a message may carry any; most do not."""
+    return is_file(content) or "m.new_content" in content or "formatted_body" in content
 
 
 def offered(event: Event) -> Offer | None:

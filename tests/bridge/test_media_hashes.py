@@ -14,6 +14,7 @@ from bridge.observe import Observer
 from bridge.store import Store
 from bridge.transcript.media import MediaMissing
 from bridge.transcript.model import Received
+from bridge.transcript.offers import MOST_PICTURES
 from tests.bridge.test_export_jobs import BOT, PAT, ROOM, a_chat, new, raw
 
 MXC = "mxc://school.example/plan"
@@ -97,6 +98,14 @@ async def test_pictures_in_a_text_are_files_too(world: World) -> None:
     await (await world.hashes()).catch_up()
 
     assert await received(world.store, ROOM) == {MXC: as_it_came(b"a plan")}
+
+
+async def test_no_more_pictures_of_a_text_are_asked_for_than_an_export_holds(world: World) -> None:
+    html = "".join(f'<img src="mxc://school.example/{number}">' for number in range(1000))
+    await world.shared({"msgtype": "m.text", "body": "look", "formatted_body": html})
+    await (await world.hashes()).catch_up()
+
+    assert len(world.repository.asked) == MOST_PICTURES
 
 
 @pytest.mark.parametrize(
