@@ -142,7 +142,10 @@ def _apply(asked: Namespace) -> int:
     from platform import node
 
     from bridge.planning import Stopped, apply_from_outside, report
+    from policy.plan import is_hash
 
+    if asked.plan is not None and not is_hash(asked.plan):
+        asked.usage_error(f"--plan is the name that qwil plan prints, like 0123456789abcdef, not {asked.plan!r}")
     by = f"operator {getuser()} on {node()}"
     try:
         answer = _with_the_record(apply_from_outside(read_config(asked.config), asked.plan, by))

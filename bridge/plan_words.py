@@ -8,7 +8,7 @@ from bridge.office import where
 from bridge.perform import Performer
 from bridge.planning import Applied, Moved, Planner, Stopped
 from policy.decide import decide
-from policy.plan import Plan, lines
+from policy.plan import Plan, is_hash, lines
 from policy.question import Administer
 
 SHOWN = 20
@@ -23,6 +23,10 @@ def plan_words(planner: Planner, performer: Performer, direct: Direct) -> dict[s
 
     async def apply(_commands: Commands, asked: Asked) -> str:
         expected = asked.rest.strip().lower() or None
+        if expected is not None and not is_hash(expected):
+            raise Answer(
+                f"“{asked.rest[:40]}” names no plan: write “apply”, or “apply” with the name that “plan” shows at its end."
+            )
         organisations = _administered(asked)
         try:
             applied = await planner.apply(

@@ -59,6 +59,11 @@ HASH_LENGTH = 16
 """Hexadecimal digits: enough that no two plans share a hash, few enough to type."""
 
 
+def is_hash(word: str) -> bool:
+    """Could a plan be called so?"""
+    return len(word) == HASH_LENGTH and set(word) <= set("0123456789abcdef")
+
+
 class Step(NamedTuple):
     """One action with the words for it."""
 

@@ -102,6 +102,32 @@ async def test_both_people_and_the_admins_are_told_when_a_cover_begins_and_when_
     assert await days.on("2026-12-06T12:00:00") == {}
 
 
+@pytest.mark.parametrize(
+    ("day", "first", "over"),
+    [
+        ("2027-04-04", "2027-04-03T11:00:00+00:00", "2027-04-04T12:00:00+00:00"),
+        ("2027-09-26", "2027-09-25T12:00:00+00:00", "2027-09-26T11:00:00+00:00"),
+    ],
+    ids=["a day of 25 hours", "a day of 23 hours"],
+)
+async def test_a_cover_of_the_day_on_which_the_clock_is_changed_lasts_from_midnight_to_midnight(
+    days: Days, day: str, first: str, over: str
+) -> None:
+    text = POLICY.replace("from: 2026-12-01, until: 2026-12-04", f"from: {day}, until: {day}").replace(
+        "2026-12-20", day
+    )
+    begins, ends = (datetime.fromisoformat(moment).timestamp() for moment in (first, over))
+
+    told = []
+    for moment in (begins - 1, begins, ends - 1, ends):
+        days.now = moment
+        await days.notices.tell(policy(text))
+        told.append(sorted(days.told.since_last()))
+
+    both = ["@kim:hill.example", "@sam:hill.example", "the admins of hill"]
+    assert told == [[], both, [], both]
+
+
 async def test_a_restart_tells_nothing_again(days: Days, store: Store) -> None:
     await days.on("2026-12-02T12:00:00")
 

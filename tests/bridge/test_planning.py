@@ -624,6 +624,17 @@ async def test_the_exit_status_of_plan_and_apply_say_what_came_of_them(
     assert len(school.homeserver.changes()) == asked
 
 
+async def test_what_cannot_be_the_name_of_a_plan_is_a_usage_error(
+    school: School, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        await cli("apply", "-c", str(school.config.file), "--plan", "all of it")
+
+    assert ended.value.code == 2
+    assert "--plan is the name that qwil plan prints" in capsys.readouterr().err
+    assert school.homeserver.asked == []
+
+
 async def test_a_candidate_is_planned_before_it_is_in_place(school: School, capsys: pytest.CaptureFixture[str]) -> None:
     candidate = school.folder / "next.yaml"
     candidate.write_text(policy_text(left=("p00",)))

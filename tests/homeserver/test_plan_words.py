@@ -224,6 +224,12 @@ async def test_plan_and_apply_are_for_administrators(school: Bridged) -> None:
 
     for word in ("plan", "apply"):
         assert f"“{word}” is for administrators" in await school.say(okafor, word)
+
+
+async def test_what_stands_behind_apply_and_is_no_name_of_a_plan_is_not_taken_for_one(school: Bridged) -> None:
+    head = await school.client("head")
+
+    assert (await school.say(head, "apply everything")).startswith("“everything” names no plan: write “apply”")
     assert "plan" not in await school.say(okafor, "help")
 
 
