@@ -168,7 +168,7 @@ def _kept(order: Order, path: Path) -> Order:
 def _account(order: Order, policy: Policy, room: Room, bot: UserId, handling: str, notes: tuple[str, ...]) -> Account:
     chat = as_chat(policy, room, bot, order.asked)
     taking = taking_part(policy, room, bot, order.asked)
-    names = [policy.organisations[one].name if one in policy.organisations else one for one in taking]
+    names = {one: policy.organisations[one].name if one in policy.organisations else one for one in taking}
     home = policy.organisations.get(room.home)
     kind = current_kind(policy, chat) if chat is not None else str(room.chat.get("kind", ""))
     return Account(
@@ -177,7 +177,10 @@ def _account(order: Order, policy: Policy, room: Room, bot: UserId, handling: st
         made=int(order.asked * 1000),
         room_id=room.id,
         kind=kind,
-        organisations=tuple(names),
+        organisations=tuple(names[one] for one in taking),
+        took_part={
+            names[one]: users for one, users in _by_organisation(policy, room, order.asked).items() if one in names
+        },
         purpose=order.purpose,
         range=Range(until=order.until, last_event=order.last_event, only_event=order.only_event),
         timezone=home.timezone if home is not None else "UTC",
@@ -185,6 +188,16 @@ def _account(order: Order, policy: Policy, room: Room, bot: UserId, handling: st
         handling=handling,
         software=f"qwil {version('qwil')}",
     )
+
+
+def _by_organisation(policy: Policy, room: Room, now: Moment) -> dict[str, frozenset[str]]:
+    """Who is or was in the chat for which organisation."""
+    users: dict[str, set[str]] = {}
+    for user in room.members:
+        member = stood_for(policy, room.home, user, now)
+        for one in {member.organisation if member is not None else room.home, *room.took_part.get(user, ())}:
+            users.setdefault(one, set()).add(user)
+    return {one: frozenset(those) for one, those in users.items()}
 
 
 def _exporter(order: Order, policy: Policy, room: Room) -> Person:

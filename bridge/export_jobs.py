@@ -28,7 +28,7 @@ from bridge.homeserver import Homeserver, Refused
 from bridge.observe import Observer
 from bridge.policy_file import PolicySource
 from bridge.retry import Unavailable, until_available
-from bridge.reviewing import still_allowed
+from bridge.reviewing import still_allowed, title_until
 from bridge.store import Job, Store
 from bridge.transcript import bundle
 from policy.decision import Decision
@@ -141,9 +141,10 @@ class ExportJobs:
 
     async def _do(self, order: Order) -> None:
         room, notes = await self._judged(order)
-        await self._say(order, f"The export of “{room.name}” is being made ({order.export_id}).")
+        title = await self._title(order, room)
+        await self._say(order, f"The export of “{title}” is being made ({order.export_id}).")
         drawn: list[tuple[int, int]] = []
-        showing = asyncio.create_task(self._show(order, room.name, drawn))
+        showing = asyncio.create_task(self._show(order, title, drawn))
         try:
             made = await self._maker.make(
                 order,
@@ -159,6 +160,11 @@ class ExportJobs:
         await self._note(order, made)
         await self._send(order, made)
         await self._say(order, _report(order, made))
+
+    async def _title(self, order: Order, room: Room) -> str:
+        """As those know it who asked."""
+        last = await self._store.event(order.last_event) if order.reviewing and order.last_event else None
+        return room.name if last is None else await title_until(self._store, room, last)
 
     async def _judged(self, order: Order) -> tuple[Room, tuple[str, ...]]:
         """The chat as it stands, and what cannot be had of it; raises `Withdrawn`.
@@ -197,7 +203,7 @@ class ExportJobs:
         """On record once, with what was handed over before; who is in no organisation any more is told nothing."""
         sent = await self._store.recall(f"{SENT}{order.key}", [])
         if not await self._store.recall(f"{REFUSED}{order.key}"):
-            refusal = self._refusal(order, withdrawn, sent)
+            refusal = await self._refusal(order, withdrawn, sent)
             await self._store.audit(order.by, f"{subject(order)} refused", refusal, time=self._clock())
             await self._store.remember(f"{REFUSED}{order.key}", True)
         now = self._clock()
@@ -205,14 +211,14 @@ class ExportJobs:
             rest = "Its other files are" if sent else "It is"
             await self._say(order, f"The export {order.export_id} is stopped. {withdrawn} {rest} not handed over.")
 
-    def _refusal(self, order: Order, withdrawn: Withdrawn, sent: list[str]) -> dict[str, object]:
+    async def _refusal(self, order: Order, withdrawn: Withdrawn, sent: list[str]) -> dict[str, object]:
         room = self._observer.room(order.room)
         policy, now = self._source.policy, self._clock()
         concerned = taking_part(policy, room, self._observer.bot, now) if room is not None else ()
         return {
             "export": order.export_id,
             "room": order.room,
-            "title": room.name if room is not None else "",
+            "title": await self._title(order, room) if room is not None else "",
             "organisation": ", ".join(concerned),
             "because": list(withdrawn.rules),
             "text": str(withdrawn),

@@ -261,7 +261,7 @@ class ExportWords:
     async def _titled(self, asked: Asked, title: str) -> Room:
         """A chat by its title, among those that may be reviewed."""
         reach = await self._reach(asked)
-        found = [access.room for access in reach.values() if fold(access.room.name) == fold(title)]
+        found = [access.room for access in reach.values() if fold(access.title) == fold(title)]
         if not found:
             raise Answer(_unknown(title))
         if len(found) > 1:

@@ -32,7 +32,7 @@ def hit_line(asked: Asked, access: Access, event: StoredEvent, wanted: Iterable[
     moment = _moment(event.origin_server_ts, zone_of(asked.policy, access.room.home))
     member = stood_for(asked.policy, access.room.home, event.sender, asked.now)
     name = shown_name(asked.policy, member, access.room.home) if member is not None else event.sender
-    where = f"“{access.room.name}” ({home.name if home is not None else access.room.home}, {access.room.id})"
+    where = f"“{access.title}” ({home.name if home is not None else access.room.home}, {access.room.id})"
     return f"{moment} {name} in {where}: {SAID_AS.get(event.type, '')}{excerpt(event, wanted)}"
 
 

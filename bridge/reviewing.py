@@ -10,7 +10,7 @@ from bridge.observe import PRESENCES
 from bridge.store import Store, StoredEvent
 from policy.decide import decide
 from policy.decision import Decision, Objection
-from policy.model import Membership, Moment, Policy, UserId
+from policy.model import DEFAULT_TITLE, Membership, Moment, Policy, UserId
 from policy.observation import Room
 from policy.question import Chat, Export, Review
 from policy.rooms import chat_in_room, stood_for
@@ -39,6 +39,8 @@ class Access(NamedTuple):
     """The membership whose level allows it."""
     last: StoredEvent | None
     """The departure of the last member of the reviewer's organisation: nothing after it; none while one is there."""
+    title: str
+    """What the chat was called then, or is called now."""
 
     def holds(self, event: StoredEvent) -> bool:
         """Whether the event lies before the end."""
@@ -100,10 +102,21 @@ async def access_to(
     for member in allowed:
         last = await _departure(store, policy, room, bot, member.organisation, now)
         if last is None:
-            return Access(room, member, None)
+            return Access(room, member, None, room.name)
         if best is None or best.last is None or last.origin_server_ts > best.last.origin_server_ts:
-            best = Access(room, member, last)
+            best = Access(room, member, last, await title_until(store, room, last))
     return best
+
+
+async def title_until(store: Store, room: Room, last: StoredEvent) -> str:
+    """What a chat was called at that event: whoever left learns nothing of what it was called later."""
+    names = [
+        (event.origin_server_ts, event.arrival, event.content.get("name"))
+        for event in await store.events_of_type(room.id, "m.room.name")
+        if event.origin_server_ts <= last.origin_server_ts
+    ]
+    latest = max(names)[2] if names else None
+    return latest if isinstance(latest, str) and latest else DEFAULT_TITLE
 
 
 async def still_allowed(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bridge.transcript import words
@@ -335,7 +336,7 @@ class Composer:
         """Everything about the chat but its entries; whole once `entries` has come to its end."""
         first, last = self._first, self._last
         return Transcript(
-            account=self._account,
+            account=replace(self._account, kind=self._kind(), organisations=self._organisations()),
             title=self._title,
             participants=tuple(presence.participant() for presence in self._present.values() if presence.took_part),
             entries=self._by_kind.total(),
@@ -349,6 +350,16 @@ class Composer:
             remarks={number: tuple(remarks) for number, remarks in self._remarks.items()},
             quoted=frozenset(self._quoted),
         )
+
+    def _kind(self) -> str:
+        """Of the chat as it was at the end of the range."""
+        return text(self._chat, "kind") or self._account.kind
+
+    def _organisations(self) -> tuple[str, ...]:
+        """Those that had taken part by the end of the range; nobody learns from an earlier part who came later."""
+        home, *others = self._account.organisations
+        known = self._account.took_part
+        return (home, *(name for name in others if name not in known or not known[name].isdisjoint(self._present)))
 
 
 def _thread_and_answered(relation: Mapping[str, Any]) -> tuple[str | None, str | None]:

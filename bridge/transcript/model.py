@@ -111,6 +111,8 @@ class Account:
     """`staff`, `client` or `external`."""
     organisations: tuple[str, ...]
     """Names of the organisations that take or took part, the home organisation first."""
+    took_part: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By whom each of them took part: those that came after the end of the range are not named."""
     purpose: str = ""
     range: Range = Range()
     timezone: str = "UTC"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
+import zipfile
 from typing import Any
 
 import pytest
@@ -245,6 +247,39 @@ async def test_a_reviewer_whose_organisation_left_since_asks_again_for_what_it_m
     await desk.run(jobs)
 
     assert len(desk.homeserver.files) == 1
+
+
+async def test_who_left_is_told_nothing_of_what_became_of_the_chat_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compass = (
+        TWO_ADMINS
+        + """  compass:
+    name: Compass
+    network: trust
+    mobile: optional
+    people: {kay: {name: Kay Kemp, role: staff, admin: system, email: k@c.example, matrix: "@kay:school.example"}}
+    books: {}
+"""
+    )
+    monkeypatch.setattr(Source, "policy", school_policy(compass))
+    later = [
+        joined(30, BEN, "leave"),
+        joined(31, "@kay:school.example"),
+        raw(32, "m.room.name", {"name": "Secret"}, key=""),
+    ]
+    await desk.store.receive("later", [new(event) for event in later], received=2.0)
+    desk.homeserver.history += later
+    jobs = await desk.jobs()
+    await ask_as_reviewer(jobs, last_event="$30", sends="")
+
+    await desk.run(jobs)
+
+    (archive,) = [data for name, data in desk.homeserver.uploads if name.endswith(".zip")]
+    with zipfile.ZipFile(io.BytesIO(archive)) as export:
+        chat = json.loads(export.read("manifest.json"))["chat"]
+    assert (chat["title"], chat["organisations"]) == ("Trip", ["Hillside", "Riverside"])
+    assert not [text for text in desk.homeserver.texts if "Secret" in text]
 
 
 async def room_of(store: Store, history: list[dict[str, Any]]) -> Any:

@@ -371,6 +371,18 @@ async def test_an_organisation_that_left_reads_up_to_its_departure(bot: Bot) -> 
     assert [(order["last_event"], order["reviewing"]) for order in bot.orders.taken] == [(gone, "riverside/ben")]
 
 
+async def test_who_left_knows_a_chat_by_what_it_was_called_then(bot: Bot) -> None:
+    await bot.hears(MUSIC, BEN, "kiln before", at=on(10))
+    gone = await bot.moves(MUSIC, BEN, "leave", at=on(21))
+    await bot.event(MUSIC, ANN, "m.room.name", {"name": "Secret"}, at=on(22), key="")
+
+    assert "in “Music” (" in await bot.asked(BEN, "review find kiln")
+    assert "in “Secret” (" in await bot.asked(ANN, "review find kiln")
+    assert 'no chat called "Secret"' in await bot.asked(BEN, "review export Secret")
+    await bot.asked(BEN, "review export Music")
+    assert [order["last_event"] for order in bot.orders.taken] == [gone]
+
+
 async def test_a_chat_is_ordered_by_its_title_where_only_one_is_called_so(bot: Bot) -> None:
     await bot.chat("!two:school.example", "client", ANN, PAT, name="Trip")
 
