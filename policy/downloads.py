@@ -100,7 +100,7 @@ class Downloads:
         return requester
 
     async def _judge(self, user: UserId, address: str) -> None:
-        if not self._governs(user):
+        if user == self._bot or not (self._governs(user) or await self._is_judged(address)):
             return
         if (policy := self._policy()) is None:
             raise client_error(_NO_POLICY)
@@ -160,7 +160,7 @@ class Downloads:
     async def _may_fetch(self, server: str, media: str) -> bool:
         address = f"{_SCHEME}{self._server}/{media}"
         upload = await self._upload(address)
-        if upload is None or self._is_everybodys(upload) or not self._is_judged(upload):
+        if upload is None or self._is_everybodys(upload) or not await self._is_judged(address):
             return True
         policy = self._policy()
         people = people_of(policy, server, time.time()) if policy is not None else []
@@ -182,8 +182,10 @@ class Downloads:
         """Badges, and the pictures of web pages, which Synapse fetched for whoever asks."""
         return bool(upload.url_cache) or (upload.user_id == self._bot and is_picture_of_ours(upload.upload_name))
 
-    def _is_judged(self, upload: Any) -> bool:
-        return upload.user_id is None or upload.user_id == self._bot or self._governs(UserId(upload.user_id))
+    async def _is_judged(self, address: str) -> bool:
+        """Whether an upload is by somebody in an organisation; others are left alone among themselves."""
+        upload = await self._upload(address)
+        return upload is not None and (upload.user_id == self._bot or self._governs(UserId(str(upload.user_id))))
 
     async def _is_among(self, shown: Iterable[_Shown], policy: Policy | None, people: Collection[UserId]) -> bool:
         """Whether any of these events is for one of those people, by the memberships they have now."""

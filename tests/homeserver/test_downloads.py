@@ -14,7 +14,7 @@ from yarl import URL
 from policy.rooms import CHAT
 from tests.homeserver import two_schools
 from tests.homeserver.bridged import Bridged, bridged
-from tests.homeserver.conftest import BOT
+from tests.homeserver.conftest import BOT, Connect, StartHomeserver
 from tests.homeserver.matrix_client import Client, eventually, refusal_of
 
 PEOPLE = ["head", "okafor", "lowe", "chan", "diaz", "ode", "reed"]
@@ -22,6 +22,7 @@ PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 CLOSED = "This file is from a chat that you are not in. Please ask your organisation's office."
+UNREADABLE = "The rules of this server cannot be read at the moment, so no file is given. Please try later."
 PASSED_ON = "You can pass on a file only from a chat that you are in."
 
 
@@ -369,3 +370,28 @@ async def test_what_was_uploaded_before_synapse_asked_for_accounts_is_not_given_
         async with http.get(f"{okafor.homeserver.url}/_matrix/media/{way.format(server, media)}") as answer:
             assert answer.status == 404
     assert await downloaded(chan, address) == 200
+
+
+async def test_whoever_is_in_no_organisation_any_more_is_given_their_own_files_alone(
+    start_homeserver: StartHomeserver, connect: Connect, http: aiohttp.ClientSession
+) -> None:
+    homeserver = await start_homeserver(two_schools.policy(), module={"unlisted_accounts": "ignore"})
+    # What is no longer in the file was there once, for all that the homeserver knows.
+    okafor, gone, other = [await connect(homeserver, user) for user in ("okafor", "gone", "other")]
+    theirs, among_them = await uploaded(okafor, http), await uploaded(other, http)
+
+    assert await downloaded(gone, theirs) == (403, CLOSED, ["USR-1"])
+    assert await downloaded(gone, among_them) == 200
+    assert await downloaded(okafor, among_them) == 200
+
+
+async def test_while_the_rules_cannot_be_read_no_file_is_given(
+    start_homeserver: StartHomeserver, connect: Connect, http: aiohttp.ClientSession
+) -> None:
+    homeserver = await start_homeserver("organisations: [")
+    okafor = await connect(homeserver, "okafor")
+    address = await uploaded(okafor, http)
+
+    assert await downloaded(okafor, address) == (403, UNREADABLE, [])
+    (homeserver.folder / "policy.yaml").write_text(two_schools.policy())
+    await status_in_force(okafor, address, open_=True)
