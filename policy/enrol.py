@@ -370,7 +370,8 @@ class _Reader:
         self._short(emails, "email", LONGEST_EMAIL, start)
         if not all(emails) and "email" in self.sheet.columns:
             self._miss("email", "an e-mail address", emails, roles, statuses, start, {})
-        self._unique_emails(list(map(str.lower, emails)))
+        # Nearly everybody writes them in small letters: nothing has to be made anew for that.
+        self._unique_emails(emails if all(map(str.islower, emails)) else list(map(str.lower, emails)))
         if self.to.staff_domains:
             self._staff_domains(emails, roles, statuses, start)
         return emails

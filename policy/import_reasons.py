@@ -57,9 +57,9 @@ def changes_in_words(old: Membership, fields: Mapping[str, Any]) -> str:
             words.append(f"{heading} {quoted(str(getattr(old, heading) or ''))} becomes {quoted(value)}")
     books = fields.get(_BOOKS, old.books)
     if into := books - old.books:
-        words += [f"into {book}" for book in sorted(into)]
+        words.append(f"into {', into '.join(sorted(into))}")
     if out_of := old.books - books:
-        words += [f"out of {book}" for book in sorted(out_of)]
+        words.append(f"out of {', out of '.join(sorted(out_of))}")
     return ", ".join(words)
 
 

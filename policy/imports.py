@@ -23,7 +23,7 @@ from policy.import_reasons import changes_in_words, mistakes_of_headings, no_sta
 from policy.import_rows import BOOKS, Rows
 from policy.import_verdicts import MOST_CLIENTS, MOST_ROWS, Import, Outcome, Reason, Table, Verdict
 from policy.mistake import quoted
-from policy.model import Membership, Organisation, PersonId, Policy
+from policy.model import Membership, Organisation, PersonId, Policy, Status
 
 
 def plan_import(
@@ -215,18 +215,23 @@ class _Importing:
 
     def _books_of_staff(self, *, active: bool) -> frozenset[str]:
         """The books into which the good rows bring staff."""
-        meant, read = self.rows.meant, self.rows.read
-        good = (place for place in self._staff if read[place] not in self.reasons and self._says(read[place]))
-        return _together(meant.books[place] for place in good if meant.statuses[place] == "active" or not active)
+        return _together(
+            books
+            for index, status, books in self._staff
+            if index not in self.reasons
+            if status == "active" or not active
+        )
 
     @cached_property
-    def _staff(self) -> list[int]:
-        """Which of the rows that were read are those of staff."""
-        return [place for place, role in enumerate(self.rows.meant.roles) if role == "staff"]
-
-    def _says(self, index: int) -> bool:
-        """Does the row add or change somebody?"""
-        return index not in self.old or index in self.changed
+    def _staff(self) -> list[tuple[int, Status, frozenset[str]]]:
+        """The rows that add or change staff, good or not, with their status and books."""
+        meant, read = self.rows.meant, self.rows.read
+        places = [place for place, role in enumerate(meant.roles) if role == "staff"]
+        return [
+            (read[place], meant.statuses[place], meant.books[place])
+            for place in places
+            if read[place] not in self.old or read[place] in self.changed
+        ]
 
     def _after(self) -> Amended:
         """The policy as the good rows leave it."""
