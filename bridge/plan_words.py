@@ -25,7 +25,7 @@ def plan_words(planner: Planner, performer: Performer, direct: Direct) -> dict[s
         expected = asked.rest.strip().lower() or None
         if expected is not None and not is_hash(expected):
             raise Answer(
-                f"“{asked.rest[:40]}” names no plan: write “apply”, or “apply” with the name that “plan” shows at its end."
+                f"“{asked.rest[:40]}” names no plan: write “apply”, or “apply” with the name that “plan” shows."
             )
         organisations = _administered(asked)
         try:

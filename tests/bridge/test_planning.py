@@ -100,6 +100,8 @@ class FakeHomeserver:
     async def answer(self, request: web.Request) -> web.Response:
         raw = await request.read()
         body = json.loads(raw) if request.content_type == "application/json" and raw else None
+        if request.path.endswith("/login"):
+            return web.json_response({"access_token": "the bot's"})
         self.asked.append((request.method, request.path, body))
         if self.refuses and self.refuses[0] in request.path and self.refuses[1] in str(body):
             return web.json_response(

@@ -176,6 +176,12 @@ async def test_a_name_or_picture_that_the_homeservers_administrator_changed_is_g
     await school.stop()
     await as_server_admin(school, "PUT", lowe.user_id, changed)
     assert await again() != (before["displayname"], before["avatar_url"])
+    planned = await plan_from_record(school.settings)
+    assert not isinstance(planned, list)
+    assert (planned.unseen, [step.text for step in planned.plan.steps]) == (
+        "",
+        ["@lowe:qwil.test is called “Mary Lowe” with badge S"],
+    )
     await school.start()
 
     assert before["displayname"] == "Mary Lowe"
@@ -224,13 +230,13 @@ async def test_plan_and_apply_are_for_administrators(school: Bridged) -> None:
 
     for word in ("plan", "apply"):
         assert f"“{word}” is for administrators" in await school.say(okafor, word)
+    assert "plan" not in await school.say(okafor, "help")
 
 
 async def test_what_stands_behind_apply_and_is_no_name_of_a_plan_is_not_taken_for_one(school: Bridged) -> None:
     head = await school.client("head")
 
     assert (await school.say(head, "apply everything")).startswith("“everything” names no plan: write “apply”")
-    assert "plan" not in await school.say(okafor, "help")
 
 
 async def test_why_shows_administrators_the_lines_and_what_would_alter_it(school: Bridged) -> None:
