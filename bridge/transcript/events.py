@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from bridge.transcript.model import Milliseconds
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LAST_TIME = 253_402_300_799_999
-"""The end of the year 9999, as far as calendars go."""
+LAST_TIME = 253_402_214_399_999
+"""The end of 30 December 9999: as far as calendars go in every zone."""
 
 MINUTES = tuple(f"{hour:02d}:{minute:02d}" for hour in range(24) for minute in range(60))
 """Of a day."""

@@ -201,6 +201,23 @@ def test_times_are_shown_in_the_zone_asked_for(make: Make) -> None:
     assert "14:30:00+05:30" in text(export)
 
 
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_the_first_and_the_last_times_stop_no_export_in_any_zone(make: Make, zone: str) -> None:
+    room = Room()
+    for time in (0, 253_402_214_399_999, 253_402_214_400_000, 253_402_300_799_999):
+        room.joins(PAT)
+        room.member(PAT, "leave")
+        for event in room.events[-2:]:
+            assert isinstance(event, dict)
+            event["origin_server_ts"] = time
+
+    found = text(make(room, timezone=zone))
+
+    assert bare("Time unknown") in found
+    assert "1970" in found or "1969" in found
+    assert "9999" in found
+
+
 def as_seen(pdf: Path, *, from_left: float) -> str:
     """What stands on the last page to the right of a distance in points, line by line and from left to right: the
     reader's own order is of no use, since it turns lines around as it thinks fit.
