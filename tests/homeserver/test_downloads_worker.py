@@ -15,12 +15,12 @@ import aiohttp
 import pytest
 
 from bridge.demo.homeserver import Homeserver, free_port
-from tests.homeserver.conftest import BOT, PASSWORD, SERVER_NAME
-from tests.homeserver.matrix_client import eventually
+from tests.homeserver.conftest import BOT, SERVER_NAME, Connect
+from tests.homeserver.matrix_client import Client, eventually
 from tests.homeserver.small_redis import SmallRedis
-from tests.homeserver.test_downloads import PIXEL
+from tests.homeserver.test_downloads import PIXEL, show
 from tests.homeserver.test_module_workers import answers, listener
-from tests.homeserver.two_schools import policy
+from tests.homeserver.two_schools import COMPASS, open_chat, person, policy
 
 pytest.importorskip("txredisapi", reason="Synapse's workers need matrix-synapse[redis]")
 
@@ -43,9 +43,10 @@ def start_media_worker(folder: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 async def test_the_process_that_keeps_the_files_gives_them_by_the_policy(
-    tmp_path: Path, postgres: str, http: aiohttp.ClientSession
+    tmp_path: Path, postgres: str, connect: Connect, http: aiohttp.ClientSession
 ) -> None:
-    (tmp_path / "policy.yaml").write_text(policy())
+    elsewhere = person("lowe", "staff", name="Mary Lowe", status="left")
+    (tmp_path / "policy.yaml").write_text(policy().replace(COMPASS[0], COMPASS[0] + elsewhere))
     main, replication, port = free_port(), free_port(), free_port()
     async with SmallRedis() as redis:
         homeserver = Homeserver(
@@ -66,23 +67,32 @@ async def test_the_process_that_keeps_the_files_gives_them_by_the_policy(
             process = start_media_worker(tmp_path, port)
             try:
                 await eventually(lambda: answers(http, f"http://127.0.0.1:{port}"), bool, patience=60)
-                await gives_them(homeserver, f"http://127.0.0.1:{port}", http)
+                await gives_them(homeserver, f"http://127.0.0.1:{port}", connect, http)
             finally:
                 process.terminate()
                 await asyncio.to_thread(process.wait)
 
 
-async def gives_them(homeserver: Homeserver, files: str, http: aiohttp.ClientSession) -> None:
-    """To who is active, and not to Sue Rest, who is suspended."""
-    await asyncio.gather(*(homeserver.register(name, PASSWORD) for name in ("okafor", "lowe", "rest")))
-    tokens = {name: (await homeserver.login(name, PASSWORD)).access_token for name in ("okafor", "lowe", "rest")}
-    headers = {"Authorization": f"Bearer {tokens['okafor']}", "Content-Type": "image/png"}
-    async with http.post(f"{files}/_matrix/media/v3/upload", data=PIXEL, headers=headers) as answer:
-        media = (await answer.json())["content_uri"].removeprefix("mxc://")
+async def gives_them(homeserver: Homeserver, files: str, connect: Connect, http: aiohttp.ClientSession) -> None:
+    """To who is active; to Mary Lowe, who was elsewhere once, what stands in her chat; to Sue Rest, suspended, none."""
+    okafor, lowe, rest, bot = [await connect(homeserver, user) for user in ("okafor", "lowe", "rest", "qwil")]
+    room = await open_chat(bot, okafor, lowe, staff=[okafor, lowe])
+    headers = {"Authorization": f"Bearer {okafor.access_token}", "Content-Type": "image/png"}
+    shown, kept = [await upload(f"{files}/_matrix/media/v3/upload", headers, http) for _ in range(2)]
+    await show(room, okafor, shown)
 
-    async def given(name: str) -> int:
-        url = f"{files}/_matrix/client/v1/media/download/{media}"
-        async with http.get(url, headers={"Authorization": f"Bearer {tokens[name]}"}) as answer:
+    async def given(client: Client, address: str) -> int:
+        url = f"{files}/_matrix/client/v1/media/download/{address.removeprefix('mxc://')}"
+        async with http.get(url, headers={"Authorization": f"Bearer {client.access_token}"}) as answer:
             return answer.status
 
-    assert [await given(name) for name in tokens] == [200, 200, 403]
+    # The worker hears of the message a moment later.
+    await eventually(lambda: given(lowe, shown), lambda status: status == 200)
+    assert await given(lowe, kept) == 403
+    assert [await given(okafor, address) for address in (shown, kept)] == [200, 200]
+    assert [await given(rest, address) for address in (shown, kept)] == [403, 403]
+
+
+async def upload(url: str, headers: dict[str, str], http: aiohttp.ClientSession) -> str:
+    async with http.post(url, data=PIXEL, headers=headers) as answer:
+        return str((await answer.json())["content_uri"])
