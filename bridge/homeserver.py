@@ -40,8 +40,8 @@ LONGEST_ANSWER = 120.0
 """Seconds; Synapse answers a join to a large room within that."""
 
 
-SYNC_DEVICE = "QWILRECORD"
-"""The bot's one device."""
+SYNC_DEVICE, LISTING_DEVICE = "QWILRECORD", "QWILACCOUNTS"
+"""The bot's devices: two, since a login ends the one before it on its device, and commands at the machine list too."""
 
 
 class HomeserverUnavailable(Unavailable):
@@ -68,7 +68,8 @@ class Homeserver:
         self._entered = False
         """Whether it has let us in since we started: then it is no mistake of the set-up should it not do so later."""
         self._api: AppServiceAPI | None = None
-        self._syncing: HTTPAPI | None = None
+        self._logins: dict[str, HTTPAPI] = {}
+        """The bot's own, by device."""
 
     async def __aenter__(self) -> Self:
         session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LONGEST_ANSWER))
@@ -117,35 +118,40 @@ class Homeserver:
             raise Refused(error.http_status, str(error.errcode or ""), error.message or "") from error
 
     async def page(self, path: PathBuilder, query: Mapping[str, str]) -> Any:
-        """A page of a list of the administration, asked for without saying as whom: where users are listed, that is
-        taken for whom to look for.
+        """A page of a list of the administration. It is asked for with a login of the bot's: an application service
+        would have to say as whom, and where users are listed, that is taken for whom to look for.
         """
-        return await self._patiently(self._as_itself(), Method.GET, path, None, dict(query))
+        try:
+            return await self._logged_in_ask(LISTING_DEVICE, path, query)
+        except Refused as refusal:
+            if refusal.errcode != "M_UNKNOWN_TOKEN":
+                raise
+        # A command at the machine, or the bridge beside it, has logged in meanwhile.
+        return await self._logged_in_ask(LISTING_DEVICE, path, query)
 
     async def sync(self, **query: str) -> Any:
         """What the bot's own `/sync` shows. An application service's token is not enough for that: the bot logs in."""
-        if self._syncing is None:
-            self._syncing = await self._logged_in()
+        return await self._logged_in_ask(SYNC_DEVICE, Path.v3.sync, query)
+
+    async def _logged_in_ask(self, device: str, path: PathBuilder, query: Mapping[str, str]) -> Any:
+        if device not in self._logins:
+            self._logins[device] = await self._logged_in(device)
         try:
-            return await self._patiently(self._syncing, Method.GET, Path.v3.sync, None, dict(query))
+            return await self._patiently(self._logins[device], Method.GET, path, None, dict(query))
         except Refused as refusal:
             if refusal.errcode == "M_UNKNOWN_TOKEN":
-                self._syncing = None
+                self._logins.pop(device, None)
             raise
 
-    async def _logged_in(self) -> HTTPAPI:
+    async def _logged_in(self, device: str) -> HTTPAPI:
         content = {
             "type": "m.login.application_service",
             "identifier": {"type": "m.id.user", "user": self._config.bot},
-            "device_id": SYNC_DEVICE,
+            "device_id": device,
             "initial_device_display_name": "qwil",
         }
         answer = await self.ask(Method.POST, Path.v3.login, content)
         return self._with(answer["access_token"])
-
-    def _as_itself(self) -> HTTPAPI:
-        """With the bridge's token alone, which is the bot's."""
-        return self._with(self._config.appservice.as_token)
 
     def _with(self, token: str) -> HTTPAPI:
         assert self._api is not None, "use it as `async with`"  # noqa: S101 - a mistake in our own code
@@ -185,7 +191,7 @@ class Homeserver:
                 if error.http_status in AWAY:
                     raise HomeserverUnavailable(f"The homeserver is busy: HTTP {error.http_status}.") from error
                 refused = Refused(error.http_status, str(error.errcode or ""), error.message or "")
-                if self._entered and api is not self._syncing and refused.errcode == "M_UNKNOWN_TOKEN":
+                if self._entered and api not in self._logins.values() and refused.errcode == "M_UNKNOWN_TOKEN":
                     raise HomeserverUnavailable(FORGOTTEN) from error
                 give_up = give_up or self._clock() + PATIENCE_WITH_FAILURES
                 if error.http_status == 500 and self._clock() < give_up:
