@@ -43,6 +43,7 @@ from policy.model import Moment, Policy, UserId
 from policy.observation import Settings
 from policy.plan import Plan, Seat, as_json, lines, plan, waits
 from policy.reconcile import profile_actions
+from policy.turns import steady
 
 APPLY = "/_qwil/v1/apply"
 WAITING = "waiting:"
@@ -123,6 +124,8 @@ class Planner:
         """Sees what may have changed where nobody tells the bridge, before something is done about it."""
         self._clock = clock
         self._planned_for: Policy | None = None
+        self._planned_until: Moment = 0
+        """When a day begins on which something else is due."""
         self._held: frozenset[Seat] = frozenset()
         self._waited: frozenset[Seat] = frozenset()
 
@@ -141,21 +144,22 @@ class Planner:
         policy = self._source.policy
         if not policy.organisations:
             return Plan(())
+        now = self._clock()
         planned = plan(
             policy,
             self._observer.seen(),
-            self._clock(),
+            now,
             self._settings,
             wait_above=self._above,
             waited=self._waited,
         )
-        self._planned_for = policy
+        self._planned_for, (_, self._planned_until) = policy, steady(policy, now)
         self._held = frozenset(_seat(step.action) for step in planned.waiting)
         return planned
 
     def waits(self, action: Action) -> bool:
         """Does the action wait for `apply`? Asked of one room's actions: what waits is settled over all rooms."""
-        if self._planned_for is not self._source.policy:
+        if self._planned_for is not self._source.policy or self._clock() >= self._planned_until:
             self.plan()
         return waits(action, self._held) or (isinstance(action, Remove) and action.waits)
 

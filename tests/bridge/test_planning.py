@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,10 @@ from bridge.perform import Performer
 from bridge.planning import Applied, ApplyRoute, Moved, Planner, Stopped, apply_from_outside, plan_from_record, said
 from bridge.policy_file import load
 from bridge.store import NewEvent, Store
+from policy.action import Remove
 from policy.model import Policy, UserId
 from policy.observation import Settings
+from policy.reconcile import chat_actions
 
 BOT = "@qwil:school.test"
 PARENTS = [f"p{number:02}" for number in range(12)]
@@ -245,6 +249,8 @@ class Parts:
         self.observer = Observer(store, bot=UserId(BOT), server="school.test")
         self.performer = Performer(homeserver, self.observer)
         self.direct = Direct(self.source, self.observer, self.performer)  # type: ignore[arg-type]
+        self.now = 0.0
+        """Another moment than the present one."""
         self.planner = self.planner_above(10)
 
     def planner_above(self, above: int) -> Planner:
@@ -254,6 +260,7 @@ class Parts:
             observer=self.observer,
             settings=Settings(True, 50),
             removals_wait_above=above,
+            clock=lambda: self.now or time.time(),
         )
 
     async def settle(self) -> None:
@@ -435,6 +442,28 @@ async def test_what_a_plan_shows_as_waiting_is_what_the_bridge_leaves_undone(sch
     assert shown == {f"@{name}:school.test" for name in PARENTS[:11]}
     assert school.homeserver.kicks() == []
     assert not [step for step in parts.planner.plan().steps if not step.waits]
+
+
+async def test_removals_of_many_by_their_date_wait_from_the_first_moment_of_the_day(
+    school: School, parts: Parts
+) -> None:
+    """An event in a chat may be handled before everything is looked at for the new day."""
+    parts.source.policy = school.save(policy_text().replace("status: active}", "until: 2026-07-31}"))
+    parts.now = datetime(2026, 7, 31, 23, 59, tzinfo=UTC).timestamp()
+    await parts.settle()
+    settings = Settings(True, 50)
+
+    parts.now += 60
+    seen = parts.observer.seen()
+    room = seen.rooms["!all:school.test"]
+    removals = [
+        action
+        for action in chat_actions(parts.source.policy, seen, room, parts.now, settings)
+        if isinstance(action, Remove)
+    ]
+
+    assert len(removals) == len(PARENTS)
+    assert all(map(parts.planner.waits, removals))
 
 
 async def test_who_waits_waits_after_a_restart_too_also_when_fewer_than_the_setting_are_left(
