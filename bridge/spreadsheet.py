@@ -149,7 +149,7 @@ def _csv_reader(text: str, delimiter: str) -> Iterator[list[str]]:
 def _plain(text: str, delimiter: str) -> Table | None:
     """The table column by column, for the usual file: every row as wide as the headings, and none of them empty.
 
-    Its rows are turned into columns a few at a time, while they are at hand: in a third less time.
+    Its rows are turned into columns a few at a time, while the processor has them at hand.
     """
     rows = islice(_csv_reader(text, delimiter), MOST_ROWS + 2)
     try:
