@@ -9,7 +9,6 @@ call the same message by the same number.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -17,6 +16,8 @@ from typing import Any
 
 from bridge.transcript import words
 from bridge.transcript.events import NOTHING, Event, Unreadable, mapping, read, text
+from bridge.transcript.legible import harmless
+from bridge.transcript.message import html_of, kept_beside, replaced, thread_and_answered, without_original
 from bridge.transcript.model import (
     Account,
     Entry,
@@ -35,9 +36,8 @@ from bridge.transcript.presence import Presence
 DEFAULT_TITLE = "New chat"
 """CHAT-6: the title of a chat that was given none."""
 
-_ORIGINAL_ABOVE = re.compile(r"(?:> .*(?:\n|$))+\n*")
-"""What older clients put above a reply: the answered message, quoted (Client-Server API, rich replies)."""
-
+ODD = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
+"""What an event of no sensible shape may lead to."""
 
 Keep = Callable[[int, Person, Milliseconds | None, Offer], File]
 """Fetches a file for the entry of that number, sender and time, or says why it is missing."""
@@ -88,11 +88,7 @@ class Composer:
             return None
         if event.event_id in self._numbers:
             return None
-        try:
-            return self._compose(event)
-        except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as wrong:
-            self._problems.append(f"Event {event.event_id} could not be shown ({type(wrong).__name__}: {wrong}).")
-            return None
+        return self._compose(event)
 
     def _compose(self, event: Event) -> Entry | None:
         if self._range.until is not None and (event.time or 0) >= self._range.until:
@@ -104,10 +100,31 @@ class Composer:
         self._count += 1
         self._numbers[event.event_id] = self._count
         self._senders.append(event.sender)
-        return self._finished(event, draft) if self._wanted(event, draft) else None
+        return self._whole(event, draft) if self._wanted(event, draft) else None
 
     def _drafted(self, event: Event) -> Entry | None:
-        """The entry with everything but its file; none if the event has nothing to say."""
+        """The entry with everything but its files; none if the event has nothing to say."""
+        try:
+            return self._composed(event)
+        except ODD as wrong:
+            self._report(event, wrong)
+            said = f"sent an event of the type “{event.type}” that cannot be read; the record holds its content."
+            return self._told(event, said, content=event.content)
+
+    def _whole(self, event: Event, draft: Entry) -> Entry:
+        try:
+            return self._finished(event, draft)
+        except ODD as wrong:
+            self._report(event, wrong)
+            return draft._replace(content=event.content)
+
+    def _report(self, event: Event, wrong: Exception) -> None:
+        why = f"{type(wrong).__name__}: {wrong}"
+        self._problems.append(
+            f"Event {event.event_id} cannot be read as what it is ({why}); the record holds its content."
+        )
+
+    def _composed(self, event: Event) -> Entry | None:
         compose = COMPOSERS.get(event.type)
         if compose is not None:
             return compose(self, event)
@@ -170,20 +187,20 @@ class Composer:
     def _message(self, event: Event) -> Entry:
         content = event.content
         relation = mapping(content, "m.relates_to") if "m.relates_to" in content else NOTHING
-        if (original := _replaced(relation)) is not None:
+        if (original := replaced(relation)) is not None:
             new = mapping(content, "m.new_content")
-            return self._edit(event, original, self._said(event, new or content, is_reply=False), html=_html(new))
+            return self._edit(event, original, self._said(event, new or content, is_reply=False), html=html_of(new))
         kind: Kind = "notice" if content.get("msgtype") == "m.notice" else "message"
-        thread, answered = _thread_and_answered(relation) if relation else (None, None)
+        thread, answered = thread_and_answered(relation) if relation else (None, None)
         said = self._said(event, content, is_reply=answered is not None)
         return self._entry(
             event,
             kind,
             said,
-            html=_html(content),
+            html=html_of(content),
             reply_to=self._quote(answered) if answered else None,
             thread=self._refer(thread) if thread else None,
-            content=_kept_beside(content, said if answered else None),
+            content=kept_beside(content, said if answered else None),
         )
 
     def _edit(self, event: Event, original: str, said: str | None, **more: Any) -> Entry:
@@ -207,7 +224,7 @@ class Composer:
         if body is not None and is_file(content):
             return "" if text(content, "filename") in (None, body) else body
         if body is not None and is_reply and body.startswith("> "):
-            return _ORIGINAL_ABOVE.sub("", body, count=1)
+            return without_original(body)
         return body
 
     def _encrypted(self, event: Event) -> Entry:
@@ -228,7 +245,7 @@ class Composer:
     # Polls
 
     def _poll(self, event: Event) -> Entry:
-        original = _replaced(mapping(event.content, "m.relates_to"))
+        original = replaced(mapping(event.content, "m.relates_to"))
         if original is None:
             said, self._polls[event.event_id] = words.poll(event.content)
             return self._entry(event, "message", said, content=event.content)
@@ -337,7 +354,7 @@ class Composer:
         first, last = self._first, self._last
         return Transcript(
             account=replace(self._account, kind=self._kind(), organisations=self._organisations()),
-            title=self._title,
+            title=harmless(self._title),
             participants=tuple(presence.participant() for presence in self._present.values() if presence.took_part),
             entries=self._by_kind.total(),
             first=first.number if first else None,
@@ -346,7 +363,7 @@ class Composer:
             ends=last.time if last else None,
             by_kind=dict(sorted(self._by_kind.items())),
             left_out=dict(sorted(self._left_out.items())),
-            problems=tuple(self._problems),
+            problems=tuple(map(harmless, self._problems)),
             remarks={number: tuple(remarks) for number, remarks in self._remarks.items()},
             quoted=frozenset(self._quoted),
         )
@@ -360,38 +377,6 @@ class Composer:
         home, *others = self._account.organisations
         known = self._account.took_part
         return (home, *(name for name in others if name not in known or not known[name].isdisjoint(self._present)))
-
-
-def _thread_and_answered(relation: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The thread that a message belongs to, and the message that it answers."""
-    thread = text(relation, "event_id") if relation.get("rel_type") == "m.thread" else None
-    # A client without threads shows the fallback as a reply; it answers nothing (Client-Server API, threading).
-    is_fallback = thread is not None and relation.get("is_falling_back") is True
-    return thread, None if is_fallback else text(mapping(relation, "m.in_reply_to"), "event_id")
-
-
-def _replaced(relation: Mapping[str, Any]) -> str | None:
-    """The event that is to be replaced."""
-    return text(relation, "event_id") if relation and relation.get("rel_type") == "m.replace" else None
-
-
-def _html(content: Mapping[str, Any]) -> str | None:
-    return text(content, "formatted_body") if content.get("format") == "org.matrix.custom.html" else None
-
-
-def _kept_beside(content: Mapping[str, Any], answer: str | None) -> Mapping[str, Any] | None:
-    """What the record holds of a message beside its words: all where there are none, or a key stands there (encrypted
-    files); and what stood above an answer, if only clients call it a quotation.
-    """
-    if content and ("file" in content or not _has_words(content)):
-        return content
-    if answer is None or not (body := text(content, "body") or "").startswith("> ") or body == answer:
-        return None
-    return {"body": body}
-
-
-def _has_words(content: Mapping[str, Any]) -> bool:
-    return isinstance(content.get("body"), str) or content.get("msgtype") == "m.location" or is_file(content)
 
 
 REMARKABLE: frozenset[Kind] = frozenset({"edit", "deletion", "reaction"})

@@ -28,6 +28,7 @@ MOST_MARKS = 6
 BREAK = "\u200b"
 
 _LINE_ENDS = re.compile("\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+_STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MARK_RANGES = ((0x300, 0x370), (0x483, 0x48A), (0x1AB0, 0x1B00), (0x1DC0, 0x1E00), (0x20D0, 0x2100), (0xFE20, 0xFE30))
 _MARK_SET = frozenset(chr(code) for start, end in _MARK_RANGES for code in range(start, end))
 _MARKS = "".join(f"{chr(start)}-{chr(end - 1)}" for start, end in _MARK_RANGES)
@@ -69,6 +70,11 @@ _SEEN_THOUGH_FORMATTING = range(0x0600, 0x08E3)
 def escaped(character: str) -> str:
     """How a character that cannot be drawn is shown."""
     return f"[U+{ord(character):04X}]"
+
+
+def harmless(text: str) -> str:
+    """The text as it stands in a sentence for a terminal or a message: nothing in it steers those."""
+    return text if text.isprintable() else _STEERS.sub(lambda found: escaped(found[0]), text)
 
 
 def broken(text: str, columns: int) -> str:

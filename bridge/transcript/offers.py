@@ -33,7 +33,7 @@ class Offer(NamedTuple):
 
 def is_file(content: Mapping[str, Any]) -> bool:
     """Whether a message shares a file."""
-    return content.get("msgtype") in FILES or "url" in content or "file" in content
+    return text(content, "msgtype") in FILES or "url" in content or "file" in content
 
 
 def carries(content: Mapping[str, Any]) -> bool:

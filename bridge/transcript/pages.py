@@ -321,12 +321,15 @@ def _day(local: date) -> str:
 
 
 def _by_day(entries: Iterable[Page]) -> Iterator[Page]:
+    """Where the time of an event is out of order its day comes twice, but is marked once."""
     day: Page | None = None
+    known: set[str] = set()
     for entry in entries:
         if day is None or day["day"] != entry["day"]:
             if day:
                 yield day
-            day = {"day": entry["day"], "entries": []}
+            day = {"day": entry["day"], "entries": [], **({"again": 1} if entry["day"] in known else {})}
+            known.add(entry["day"])
         day["entries"].append(entry)
     if day:
         yield day

@@ -12,6 +12,7 @@ import json
 import zipfile
 import zlib
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,10 +167,10 @@ class _Check:
 
     def _compare_names(self, manifest: Any) -> None:
         listed = {file["name"] for file in manifest["files"]} | {MANIFEST, SIGNATURE}
-        names = self._place.names()
-        for name in sorted(set(names) - listed):
+        names = Counter(self._place.names())
+        for name in sorted(names.keys() - listed):
             self._problems.append(f"{_shown(name)}: it was added; the manifest does not list it.")
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        for name in sorted(name for name, times in names.items() if times > 1):
             self._problems.append(f"{_shown(name)}: it is there twice.")
 
     def _compare(self, file: dict[str, Any], manifest: Any) -> None:
@@ -292,10 +293,10 @@ def _number(line: bytes) -> Any:
 def _members_changed(signed: Sequence[dict[str, Any]], archive: zipfile.ZipFile) -> Iterator[str]:
     """Which files of the media zip are not as they were signed."""
     listed = {member["name"]: member for member in signed}
-    names = archive.namelist()
+    names = Counter(archive.namelist())
     yield from (f"the file {name} was removed from it" for name in listed if name not in names)
-    yield from (f"the file {_shown(name)} was added to it" for name in dict.fromkeys(names) if name not in listed)
-    yield from (f"the file {name} is in it twice" for name in listed if names.count(name) > 1)
+    yield from (f"the file {_shown(name)} was added to it" for name in names if name not in listed)
+    yield from (f"the file {name} is in it twice" for name in listed if names[name] > 1)
     for name, member in listed.items():
         if name in names:
             try:
@@ -306,7 +307,7 @@ def _members_changed(signed: Sequence[dict[str, Any]], archive: zipfile.ZipFile)
             else:
                 if not same:
                     yield f"the file {name} in it was changed"
-    if names != list(listed) and sorted(names) == sorted(listed):
+    if archive.namelist() != list(listed) and sorted(archive.namelist()) == sorted(listed):
         yield "its files were reordered"
 
 

@@ -367,6 +367,35 @@ def test_a_broken_event_costs_one_line_and_never_the_export() -> None:
         assert transcript.problems[0].startswith("Event 1 of the history could not be read: ")
 
 
+def test_what_cannot_be_read_as_what_it_is_stays_in_the_record() -> None:
+    room = Room()
+    gone = room.event("m.room.member", PAT, {"why": "no membership"}, state_key=PAT)
+    room.event("m.room.message", PAT, {"msgtype": {"odd": 1}, "body": "still words"})
+    room.says(PAT, "after")
+
+    (odd, message, after), transcript = composed(room)
+
+    assert (odd.kind, odd.content) == ("notice", {"why": "no membership"})
+    assert (
+        odd.text
+        == "Pat Chan sent an event of the type “m.room.member” that cannot be read; the record holds its content."
+    )
+    assert (message.text, after.number) == ("still words", 3)
+    (problem,) = transcript.problems
+    assert problem.startswith(f"Event {gone} cannot be read as what it is (ValueError: ")
+
+
+def test_nothing_in_a_sentence_about_the_export_steers_a_terminal_or_a_message() -> None:
+    room = Room()
+    room.named("Trip\x1b[2J\u202e\ud800 – 👨‍👩‍👧")
+    room.shares(PAT, "plan\x1b]0;x\x07\ud800\n.pdf", None, "application/pdf")
+
+    transcript = composed(room)[1]
+
+    assert transcript.title == "Trip[U+001B][2J[U+202E][U+D800] – 👨‍👩‍👧"
+    assert "“plan[U+001B]]0;x[U+0007][U+D800][U+000A].pdf” is missing" in transcript.problems[0]
+
+
 def test_no_content_of_any_shape_stops_the_export() -> None:
     shapes: list[Any] = [None, 5, "text", [], {}, [[]], {"event_id": 5}, {"rel_type": "m.replace", "event_id": {}}]
     types = [

@@ -115,6 +115,20 @@ def test_every_day_has_a_bookmark(make: Make) -> None:
     ]
 
 
+def test_a_day_that_comes_again_out_of_order_is_marked_once(make: Make) -> None:
+    room = Room()
+    for place, word in enumerate(["one", "a year later", "two", "a year later", "three"]):
+        room.says(ANN, word)
+        if "later" in word:
+            room.events[place]["origin_server_ts"] += 365 * 86_400_000  # type: ignore[index, operator]
+
+    export = make(room)
+
+    marks = [mark.get_title() for mark in pypdfium2.PdfDocument(export.pdfs[0]).get_toc()]
+    assert marks[2:] == ["Tuesday, 24 November 2026", "Wednesday, 24 November 2027"]
+    assert text(export).count(bare("Tuesday, 24 November 2026")) == 3
+
+
 def test_the_foot_of_a_page_names_the_export_the_page_and_its_messages(trip: Exported) -> None:
     first, second, third = pages(trip.pdfs[0])
 

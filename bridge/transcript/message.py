@@ -1,0 +1,51 @@
+"""What the content of a message says about it: what it answers or replaces, and what of it is kept as it came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.transcript.events import mapping, text
+from bridge.transcript.offers import is_file
+
+_ORIGINAL_ABOVE = re.compile(r"(?:> .*(?:\n|$))+\n*")
+"""What older clients put above a reply: the answered message, quoted (Client-Server API, rich replies)."""
+
+
+def thread_and_answered(relation: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The thread that a message belongs to, and the message that it answers."""
+    thread = text(relation, "event_id") if relation.get("rel_type") == "m.thread" else None
+    # A client without threads shows the fallback as a reply; it answers nothing (Client-Server API, threading).
+    is_fallback = thread is not None and relation.get("is_falling_back") is True
+    return thread, None if is_fallback else text(mapping(relation, "m.in_reply_to"), "event_id")
+
+
+def replaced(relation: Mapping[str, Any]) -> str | None:
+    """The event that is to be replaced."""
+    return text(relation, "event_id") if relation and relation.get("rel_type") == "m.replace" else None
+
+
+def html_of(content: Mapping[str, Any]) -> str | None:
+    """The text with its formatting, if it has one (Client-Server API, m.room.message msgtypes)."""
+    return text(content, "formatted_body") if content.get("format") == "org.matrix.custom.html" else None
+
+
+def kept_beside(content: Mapping[str, Any], answer: str | None) -> Mapping[str, Any] | None:
+    """What the record holds of a message beside its words: all where there are none, or a key stands there (encrypted
+    files); and what stood above an answer, if only clients call it a quotation.
+    """
+    if content and ("file" in content or not _has_words(content)):
+        return content
+    if answer is None or not (body := text(content, "body") or "").startswith("> ") or body == answer:
+        return None
+    return {"body": body}
+
+
+def _has_words(content: Mapping[str, Any]) -> bool:
+    return isinstance(content.get("body"), str) or content.get("msgtype") == "m.location" or is_file(content)
+
+
+def without_original(body: str) -> str:
+    """The text of an answer alone."""
+    return _ORIGINAL_ABOVE.sub("", body, count=1)
