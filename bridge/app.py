@@ -221,7 +221,8 @@ class Bridge:
             settings=settings,
             planner=self._planner,
         )
-        office = Office(store=store, writer=PolicyWriter(config.policy))
+        writer = PolicyWriter(config.policy)
+        office = Office(store=store, writer=writer)
         attachments = Attachments(config, homeserver, self._direct)
         importer = Importer(store=store, office=office, carrier=attachments)
         self._reception = Reception(
@@ -257,7 +258,7 @@ class Bridge:
         )
         self._catch_up = CatchUp(store, homeserver, bot=bot, arrived=self._receiver.wake)
         self._notices = Notices(store, self._direct)
-        self._policy_log = PolicyLog(store)
+        self._policy_log = PolicyLog(store, writer.read)
         self._refusals = Refusals(homeserver, store)
         self._after_the_fact = AfterTheFact(
             source=self._source,
@@ -343,6 +344,7 @@ class Bridge:
             await self._notices.tell(self._source.policy)
         await self._planner.settle_profiles(self._performer)
         self._reception.wake()
+        await self._policy_log.keep()
 
     async def _broken(self, mistakes: Mistakes) -> None:
         await until_available(lambda: self._tell_mistakes(mistakes))

@@ -12,17 +12,25 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from math import inf
 from typing import Any, NamedTuple
 
 from bridge.store import AuditEntry, Store, broken_link
+from policy.change import Files
 from policy.differences import differences, fingerprint
+from policy.edit import policy_in
 from policy.mistake import Mistakes
 from policy.model import Moment, Policy
 
 POLICY = "audit:policy"
 """Under which name the fingerprint of the policy last noted is remembered."""
+
+FILES = "audit:policy files"
+"""Under which name its files are: what is different is told also of a policy that came while no bridge ran."""
 
 THE_FILE = "the policy file"
 """Who changed the policy, as far as the bridge can see; whoever did it by the bot has a line of their own."""
@@ -36,10 +44,14 @@ PAGE = 1000
 class PolicyLog:
     """Notes every policy that comes into force, and every one that did not."""
 
-    def __init__(self, store: Store, clock: Callable[[], Moment] = time.time) -> None:
+    def __init__(
+        self, store: Store, read: Callable[[], tuple[Files, Policy | Mistakes]], clock: Callable[[], Moment] = time.time
+    ) -> None:
         self._store = store
+        self._read = read
         self._clock = clock
         self._noted: Policy | None = None
+        self._unkept: str | None = None
 
     async def note(self, policy: Policy) -> None:
         """The policy is in force; one that says what the last one said is not noted again."""
@@ -48,11 +60,40 @@ class PolicyLog:
         before, self._noted = self._noted, policy
         known = await self._store.recall(POLICY)
         now = await asyncio.to_thread(fingerprint, policy)
+        self._unkept = now
         if now == known:
             return
+        before = before or await self._kept(known)
         details = {"before": known, "after": now, **await asyncio.to_thread(_told, before, policy)}
         await self._store.audit(THE_FILE, "policy", details, time=self._clock())
         await self._store.remember(POLICY, now)
+
+    async def keep(self) -> None:
+        """Keep the files of what was noted last, if they still are its own; nobody has to wait for it."""
+        mark, self._unkept = self._unkept, None
+        if mark is None:
+            return
+
+        def packed() -> dict[str, Any] | None:
+            files, found = self._read()
+            same = isinstance(found, Policy) and fingerprint(found) == mark
+            return {"mark": mark, "name": files.name, "files": _packed(files)} if same else None
+
+        try:
+            kept = await asyncio.to_thread(packed)
+        except OSError:
+            # Whoever saves them just now has them noted anew.
+            return
+        if kept is not None:
+            await self._store.remember(FILES, kept)
+
+    async def _kept(self, mark: str | None) -> Policy | None:
+        """The policy of that fingerprint, if its files are kept."""
+        kept = await self._store.recall(FILES)
+        if kept is None or kept["mark"] != mark:
+            return None
+        found = await asyncio.to_thread(lambda: policy_in(_unpacked(kept["name"], kept["files"])))
+        return found if isinstance(found, Policy) else None
 
     async def note_mistakes(self, mistakes: Mistakes) -> None:
         """A policy was saved and did not come into force."""
@@ -67,6 +108,16 @@ def _told(before: Policy | None, after: Policy) -> dict[str, Any]:
         return {"differences": None}
     texts = [difference.text for difference in differences(before, after)]
     return {"differences": texts[:LISTED], "more": max(len(texts) - LISTED, 0)}
+
+
+def _packed(files: Files) -> dict[str, str]:
+    every = {files.name: files.text, **files.beside}
+    return {name: b64encode(zlib.compress(data)).decode() for name, data in every.items()}
+
+
+def _unpacked(name: str, packed: Mapping[str, str]) -> Files:
+    every = {one: zlib.decompress(b64decode(data)) for one, data in packed.items()}
+    return Files(name, every.pop(name), every)
 
 
 class Checked(NamedTuple):
@@ -92,13 +143,16 @@ async def verify(store: Store) -> Checked:
     return Checked(number, digest, None if whole else number + 1)
 
 
-async def entries(store: Store, *, who: str = "", what: str = "", since: Moment = 0) -> AsyncIterator[AuditEntry]:
-    """The lines in their order in which `who` and `what` occur, from a moment on."""
+async def entries(
+    store: Store, *, who: str = "", what: str = "", about: str = "", since: Moment = 0, until: Moment = inf
+) -> AsyncIterator[AuditEntry]:
+    """The lines in their order in which `who`, `what` and anywhere `about` occur, from one moment to before another."""
     number = 0
     while page := await store.audit_entries(after=number, limit=PAGE):
         for entry in page:
-            fits = who.casefold() in entry.who.casefold() and what.casefold() in entry.what.casefold()
-            if fits and entry.time >= since:
+            sought = ((who, entry.who), (what, entry.what), (about, f"{entry.who} {entry.what} {entry.details}"))
+            fits = all(word.casefold() in text.casefold() for word, text in sought)
+            if fits and since <= entry.time < until:
                 yield entry
         number = page[-1].number
 

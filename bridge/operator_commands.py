@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -197,27 +198,39 @@ def _audit_arguments(parser: ArgumentParser) -> None:
     config_argument(parser)
     parser.add_argument("--who", metavar="TEXT", default="", help="only lines of those whose name holds this")
     parser.add_argument("--what", metavar="TEXT", default="", help="only lines about this: refused, policy, apply, ...")
+    parser.add_argument(
+        "--about",
+        metavar="TEXT",
+        default="",
+        help="only lines that say this anywhere: a person, a book, a room, a rule",
+    )
     parser.add_argument("--since", metavar="DATE", help="only lines from this day or moment on (UTC)")
+    parser.add_argument("--until", metavar="DATE", help="only lines to the end of this day, or to this moment (UTC)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line, with the hashes")
 
 
 def _audit(asked: Namespace) -> int:
-    return _with_the_record(_audited(read_config(asked.config), asked, _since(asked)))
+    since, until = _moment(asked, "since", 0), _moment(asked, "until", math.inf)
+    return _with_the_record(_audited(read_config(asked.config), asked, since, until))
 
 
-def _since(asked: Namespace) -> float:
-    from datetime import UTC, datetime
+def _moment(asked: Namespace, name: str, otherwise: float) -> float:
+    """A day begins with its first moment, and ends with its last."""
+    from datetime import UTC, datetime, timedelta
 
-    if asked.since is None:
-        return 0
+    word: str | None = getattr(asked, name)
+    if word is None:
+        return otherwise
     try:
-        moment = datetime.fromisoformat(asked.since)
+        moment = datetime.fromisoformat(word)
     except ValueError:
-        asked.usage_error(f"--since is a day or a moment like 2026-12-01 or 2026-12-01T09:30:00Z, not {asked.since!r}")
+        asked.usage_error(f"--{name} is a day or a moment like 2026-12-01 or 2026-12-01T09:30:00Z, not {word!r}")
+    if name == "until" and len(word) <= len("2026-12-01"):
+        moment += timedelta(days=1)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-async def _audited(config: Config, asked: Namespace, since: float) -> int:
+async def _audited(config: Config, asked: Namespace, since: float, until: float) -> int:
     from bridge import audit
     from bridge.store import Store
 
@@ -225,7 +238,8 @@ async def _audited(config: Config, asked: Namespace, since: float) -> int:
     try:
         if asked.do == "verify":
             return _say_checked(await audit.verify(store), asked)
-        async for entry in audit.entries(store, who=asked.who, what=asked.what, since=since):
+        sought = {"who": asked.who, "what": asked.what, "about": asked.about}
+        async for entry in audit.entries(store, **sought, since=since, until=until):
             print(as_json(audit.as_data(entry)) if asked.json else audit.as_text(entry))
     finally:
         await store.close()
@@ -414,7 +428,9 @@ OPERATOR_COMMANDS = (
     Command(
         "audit",
         "show who was refused what, who changed what and when, or check that the audit is whole",
-        "  qwil audit -c config.yaml --what refused --since 2026-11-01\n  qwil audit verify -c config.yaml"
+        "  qwil audit -c config.yaml --what refused --since 2026-11-01 --until 2026-11-30\n"
+        "  qwil audit -c config.yaml --about hillside/p.chan --json > p.chan.jsonl\n"
+        "  qwil audit verify -c config.yaml"
         "\n\nexit status: 0, and with verify 1 when the audit is not whole",
         _audit_arguments,
         _audit,

@@ -10,6 +10,7 @@ import pytest
 
 from bridge.audit import PolicyLog, as_text, entries, verify
 from bridge.cli import main
+from bridge.policy_writer import PolicyWriter
 from bridge.store import Store, broken_link
 from policy.mistake import Mistake, Place
 from policy.model import Policy
@@ -32,6 +33,27 @@ def policy(text: str = POLICY) -> Policy:
     parsed = parse(text, lambda name: (_ for _ in ()).throw(FileNotFoundError(name)))
     assert isinstance(parsed, Policy), parsed
     return parsed
+
+
+class Folder:
+    """A policy file and what notes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "policy.yaml"
+        self.save(POLICY)
+
+    def save(self, text: str) -> Policy:
+        self.path.write_text(text)
+        return policy(text)
+
+    def log(self, store: Store) -> PolicyLog:
+        """Of a bridge that was just started."""
+        return PolicyLog(store, PolicyWriter(self.path).read, clock=lambda: 7.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
 
 
 async def some_lines(store: Store, number: int = 5) -> None:
@@ -97,6 +119,9 @@ async def test_lines_are_found_by_who_what_and_since(store: Store) -> None:
     assert await numbers(who="USER3") == [4]
     assert await numbers(what="apply") == [6]
     assert await numbers(what="refused", since=103.0) == [4, 5]
+    assert await numbers(since=101.0, until=104.0) == [2, 3, 4]
+    assert await numbers(about="no 2.") == [3]
+    assert await numbers(about="operator") == [6]
 
 
 async def test_a_line_reads_like_a_sentence(store: Store) -> None:
@@ -120,8 +145,8 @@ async def test_a_refused_invitation_and_a_change_of_the_policy_read_like_sentenc
     )
 
 
-async def test_a_policy_that_comes_into_force_is_noted_with_what_is_different(store: Store) -> None:
-    log = PolicyLog(store, clock=lambda: 7.0)
+async def test_a_policy_that_comes_into_force_is_noted_with_what_is_different(store: Store, folder: Folder) -> None:
+    log = folder.log(store)
     await log.note(policy())
 
     await log.note(policy(POLICY.replace("role: client,", "role: client, status: suspended,")))
@@ -134,8 +159,8 @@ async def test_a_policy_that_comes_into_force_is_noted_with_what_is_different(st
     assert (second.what, second.time) == ("policy", 7.0)
 
 
-async def test_a_file_saved_without_a_difference_is_not_noted(store: Store) -> None:
-    log = PolicyLog(store)
+async def test_a_file_saved_without_a_difference_is_not_noted(store: Store, folder: Folder) -> None:
+    log = folder.log(store)
     await log.note(policy())
 
     await log.note(policy(f"# a comment\n{POLICY}"))
@@ -143,18 +168,38 @@ async def test_a_file_saved_without_a_difference_is_not_noted(store: Store) -> N
     assert len(await store.audit_entries()) == 1
 
 
-async def test_after_a_restart_only_a_policy_that_changed_meanwhile_is_noted(store: Store) -> None:
-    await PolicyLog(store).note(policy())
+async def test_what_was_changed_while_no_bridge_ran_is_noted_with_what_is_different(
+    store: Store, folder: Folder
+) -> None:
+    before = folder.log(store)
+    await before.note(policy())
+    await before.keep()
 
-    await PolicyLog(store).note(policy())
+    await folder.log(store).note(policy())
     unchanged = len(await store.audit_entries())
-    await PolicyLog(store).note(policy(POLICY.replace("Ada Head", "Ada Foot")))
+    await folder.log(store).note(folder.save(POLICY.replace("Ada Head", "Ada Foot")))
 
-    assert (unchanged, len(await store.audit_entries())) == (1, 2)
+    assert unchanged == 1
+    assert json.loads((await store.audit_entries())[-1].details)["differences"] == [
+        "Ada Foot (hill/head): name Ada Head → Ada Foot"
+    ]
 
 
-async def test_a_policy_that_did_not_come_into_force_is_noted_with_its_mistakes(store: Store) -> None:
-    await PolicyLog(store).note_mistakes((Mistake(Place("policy.yaml", 3, 1), "this is wrong"),))
+async def test_files_that_were_saved_again_in_the_meantime_are_kept_as_nobody_elses(
+    store: Store, folder: Folder
+) -> None:
+    log = folder.log(store)
+    await log.note(policy())
+    later = folder.save(POLICY.replace("Ada Head", "Ada Foot"))
+    await log.keep()
+
+    await folder.log(store).note(later)
+
+    assert json.loads((await store.audit_entries())[-1].details)["differences"] is None
+
+
+async def test_a_policy_that_did_not_come_into_force_is_noted_with_its_mistakes(store: Store, folder: Folder) -> None:
+    await folder.log(store).note_mistakes((Mistake(Place("policy.yaml", 3, 1), "this is wrong"),))
 
     (entry,) = await store.audit_entries()
     assert json.loads(entry.details)["mistakes"] == ["policy.yaml:3:1: this is wrong"]
@@ -180,6 +225,10 @@ async def test_the_program_shows_hands_out_and_checks_the_audit(
 
     assert await cli("audit", "-c", str(config), "--who", "user1") == 0
     assert capsys.readouterr().out == "2 1970-01-01 00:01:41Z @user1:hill.example: was refused: text No 1.\n"
+
+    for until, there in (("1970-01-01", 1), ("1970-01-01T00:01:41Z", 0)):
+        assert await cli("audit", "-c", str(config), "--about", "No 1.", "--until", until) == 0
+        assert len(capsys.readouterr().out.splitlines()) == there
 
     assert await cli("audit", "-c", str(config), "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
