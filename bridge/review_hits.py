@@ -10,6 +10,7 @@ from bridge.days import zone_of
 from bridge.reviewing import Access
 from bridge.search_words import Phrase, texts_of, words
 from bridge.store import StoredEvent
+from bridge.transcript.legible import harmless
 from policy.rooms import shown_name, stood_for
 
 EXCERPT = 160
@@ -33,7 +34,7 @@ def hit_line(asked: Asked, access: Access, event: StoredEvent, wanted: Iterable[
     member = stood_for(asked.policy, access.room.home, event.sender, asked.now)
     name = shown_name(asked.policy, member, access.room.home) if member is not None else event.sender
     where = f"“{access.title}” ({home.name if home is not None else access.room.home}, {access.room.id})"
-    return f"{moment} {name} in {where}: {SAID_AS.get(event.type, '')}{excerpt(event, wanted)}"
+    return harmless(f"{moment} {name} in {where}: {SAID_AS.get(event.type, '')}{excerpt(event, wanted)}")
 
 
 def how_to_go_on(event: StoredEvent) -> str:

@@ -319,6 +319,15 @@ async def test_what_was_found_is_shown_whatever_kind_of_message_it_is(bot: Bot) 
     ], "without words, messages alone"
 
 
+async def test_nothing_that_was_found_turns_the_answer_around(bot: Bot) -> None:
+    await bot.event(TRIP, ANN, "m.room.name", {"name": "Trip\u202e"}, key="")
+    await bot.hears(TRIP, PAT, "kiln \u202efdp.exe\x07")
+
+    said = await bot.asked(ANN, "review find kiln")
+
+    assert f"in “Trip[U+202E]” (Hillside, {TRIP}): kiln [U+202E]fdp.exe[U+0007]" in said
+
+
 async def test_a_search_is_on_record_with_its_words_and_shown_in_status(bot: Bot) -> None:
     await bot.hears(TRIP, PAT, "kiln")
     await bot.asked(ANN, "review find kiln kind client")

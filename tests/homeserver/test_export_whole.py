@@ -168,6 +168,24 @@ async def test_all_of_it_is_on_the_pages_in_the_record_and_among_the_media(
         assert PLAN in [media.read(name) for name in media.namelist()]
 
 
+async def test_how_far_it_is_stands_in_one_message_that_is_edited(school: Bridged, written: Written) -> None:
+    (lowe,) = await school.clients("lowe")
+    okafor = (await school.clients("okafor"))[0]
+    room, _ = await chat(okafor, lowe, "Progress", "hello")
+
+    await ask(lowe, room, "!export pdf")
+
+    assert [Path(file["body"]).suffix for file in await done(school, lowe, "Progress")] == [".pdf"]
+    (direct,) = await school.directs(lowe)
+    told = [
+        event for event in await lowe.messages(direct) if "export of “Progress”" in event["content"].get("body", "")
+    ]
+    first, *edits = told
+    assert first["content"]["body"].startswith("The export of “Progress” is being made (QX-")
+    assert {edit["content"]["m.relates_to"]["event_id"] for edit in edits} == {first["event_id"]}
+    assert edits[-1]["content"]["m.new_content"]["body"].startswith("The export of “Progress” is done (QX-")
+
+
 async def test_an_operator_exports_checks_and_finds_what_was_changed(
     school: Bridged, written: Written, tmp_path: Path
 ) -> None:
