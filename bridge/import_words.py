@@ -65,11 +65,11 @@ class Importer:
 
     async def answer(self, asked: Asked) -> str:
         """A spreadsheet of people: what it would do, then `import apply`."""
-        words = tokens(asked.rest)
+        words = tokens(asked.rest.lower())
         if words[:1] == ["template"]:
             return await self._template(asked, words[1:])
         desk = await self._office.desk(asked, "people")
-        before = await self._store.recall(_key(asked.user)) if words == ["apply"] and asked.reply_to is None else None
+        before = await self._tried(asked) if words == ["apply"] else None
         if foreign := [word for word in words if word in desk.policy.organisations and word not in desk.organisations]:
             await self._office.refuse(asked, (not_administered(foreign[0]),))
         trial = Trial(**before) if before else _trial(desk, words)
@@ -83,6 +83,14 @@ class Importer:
             await self._send_back(asked, found, kind)
         moved = f"{MOVED}\n" if before else ""
         return moved + "\n".join(report(found, SHOWN)) + _how_to_go_on(found)
+
+    async def _tried(self, asked: Asked) -> Mapping[str, Any] | None:
+        """The dry run that is meant: the last one, unless it is said of another file."""
+        kept: Mapping[str, Any] | None = await self._store.recall(_key(asked.user))
+        if kept is None or asked.reply_to in (None, kept["event"]):
+            return kept
+        about = await self._store.event(asked.reply_to)
+        return kept if about is not None and about.sender != asked.user else None
 
     async def _send_back(self, asked: Asked, found: Import, kind: spreadsheet.Kind) -> None:
         data, name = spreadsheet.write(found.refused_table(), kind), f"refused.{kind}"

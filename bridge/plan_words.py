@@ -19,7 +19,9 @@ def plan_words(planner: Planner, performer: Performer, direct: Direct) -> dict[s
     """The words, with the parts they use."""
 
     async def show(_commands: Commands, asked: Asked) -> str:
-        return _shown(planner.part(_administered(asked)))
+        unmet = [f"- {outcome.expectation.name}" for outcome in planner.failing_tests()]
+        told = [f"“apply” is refused while these of the policy's own tests are not met ({len(unmet)}):", *unmet[:SHOWN]]
+        return "\n".join([_shown(planner.part(_administered(asked))), *(told if unmet else ())])
 
     async def apply(_commands: Commands, asked: Asked) -> str:
         expected = asked.rest.strip().lower() or None

@@ -340,6 +340,32 @@ async def test_a_spreadsheet_is_tried_first_and_then_imported(office: Office) ->
     assert [what for _, what, _ in await office.record()] == ["import into hill"]
 
 
+async def test_import_apply_may_be_written_as_a_reply_to_the_file_or_to_what_the_bot_said_of_it(
+    office: Office,
+) -> None:
+    head = "identifier,first_name,role,email,contact_books\n"
+    for number, reply in enumerate(("the file", "the bot's answer")):
+        file = await office.upload(HEAD, f"{head}n{number},Nia,client,n{number}@x.example,year-1\n".encode())
+        answer = await office.event(UserId("@qwil:x.example"), msgtype="m.notice", body="1 new, 0 refused.")
+        assert "Nothing is done yet" in await office.say(HEAD, "import", reply_to=file)
+
+        said = await office.say(HEAD, "import APPLY", reply_to=file if reply == "the file" else answer)
+
+        assert said.startswith("Imported: 1 new"), reply
+        assert office.person(f"n{number}").status == "invited"
+
+
+async def test_import_apply_of_another_file_is_a_dry_run_of_that(office: Office) -> None:
+    head = "identifier,first_name,role,email,contact_books\n"
+    first, second = [
+        await office.upload(HEAD, f"{head}{name},Nia,client,{name}@x.example,year-1\n".encode()) for name in "ab"
+    ]
+    await office.say(HEAD, "import", reply_to=first)
+
+    assert "Nothing is done yet" in await office.say(HEAD, "import apply", reply_to=second)
+    assert len(office.policy.people) == 6
+
+
 async def test_an_import_whose_policy_changed_since_the_dry_run_is_shown_again(office: Office) -> None:
     file = await office.upload(OFFICE, GOOD)
     await office.say(OFFICE, "import", reply_to=file)

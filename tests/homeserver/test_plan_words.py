@@ -233,6 +233,21 @@ async def test_plan_and_apply_are_for_administrators(school: Bridged) -> None:
     assert "plan" not in await school.say(okafor, "help")
 
 
+async def test_a_plan_says_which_of_the_policys_own_tests_keep_it_from_being_applied(school: Bridged) -> None:
+    head = await school.client("head")
+    unmet = "tests:\n  - {name: Kay is in, ask: {do: see, who: hillside/head, whom: compass/kemp}, allowed: true}\n"
+    assert "own tests" not in await school.say(head, "plan")
+
+    school.edit(two_schools.policy() + unmet)
+
+    async def planned() -> str:
+        return await school.say(head, "plan")
+
+    shown = await eventually(planned, lambda said: "own tests" in said)
+    assert shown.endswith("“apply” is refused while these of the policy's own tests are not met (1):\n- Kay is in")
+    assert "Mend the policy or the tests first" in await school.say(head, "apply")
+
+
 async def test_what_stands_behind_apply_and_is_no_name_of_a_plan_is_not_taken_for_one(school: Bridged) -> None:
     head = await school.client("head")
 
