@@ -57,6 +57,8 @@ def _small(picture: Image.Image) -> bytes:
 def _on_white(picture: Image.Image) -> Image.Image:
     if picture.mode in ("RGB", "L"):
         return picture
+    if picture.mode.startswith("I"):  # 16 bits of grey, as scanners make them: all but black would become white
+        return picture.convert("I").point(lambda grey: grey * (1 / 257)).convert("L")
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     whole = picture.convert("RGBA")

@@ -240,6 +240,14 @@ def test_what_is_transparent_is_white(tmp_path: Path) -> None:
     assert small(tmp_path, out.getvalue()).getpixel((5, 5)) == (255, 255, 255)
 
 
+@pytest.mark.parametrize("grey", [0, 0x4000, 0x8000, 0xFFFF])
+def test_a_scan_in_sixteen_bits_of_grey_is_as_dark_as_it_was(tmp_path: Path, grey: int) -> None:
+    out = io.BytesIO()
+    Image.new("I;16", (10, 10), grey).save(out, "PNG")
+
+    assert small(tmp_path, out.getvalue()).convert("L").getpixel((5, 5)) == pytest.approx(grey / 257, abs=2)
+
+
 def png_of(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds next to nothing."""
 
