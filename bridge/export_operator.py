@@ -6,6 +6,7 @@ A homeserver that does not answer costs a sentence in the notes, since the recor
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +27,7 @@ from bridge.transcript.assemble import UnderWay
 from bridge.transcript.fonts import FontsMissing
 from bridge.transcript.render_pdf import DrawingFailed
 from bridge.transcript.signature import WrongKey
-from policy.model import Policy, UserId
+from policy.model import Moment, Policy, UserId
 from policy.observation import Room
 from policy.search import fold
 
@@ -35,6 +36,12 @@ PATIENCE = 10.0
 
 COMPLETING = 600.0
 """Seconds that completing a long chat may take."""
+
+
+SAME_TIME = "SOURCE_DATE_EPOCH"
+"""The environment variable by which what is made again bears the time of what it is compared with
+(reproducible-builds.org, "SOURCE_DATE_EPOCH specification").
+"""
 
 
 class NotExported(Exception):
@@ -102,11 +109,10 @@ async def _order(
     purpose: str,
 ) -> Order:
     """The same words in the same folder are the same order, so that a second try goes on with the first."""
-    key = "\n".join((room.id, by, until or "", str((out or Path()).absolute()), str(rsmf), purpose))
-    now = time.time()
-    if out is None:
-        key += f"\n{now}"
-    order = Order(key=key, room=room.id, by=by, asked=now, purpose=purpose, rsmf=rsmf)
+    wanted, made = "\n".join((room.id, by, until or "", str(rsmf), purpose)), _made()
+    named = f"{wanted}\n{made}"
+    key = "\n".join((named if out is None else wanted, str((out or Path()).absolute())))
+    order = Order(key=key, room=room.id, by=by, asked=made, purpose=purpose, rsmf=rsmf, named=named)
     if until is None:
         return order
     if until.startswith("$"):
@@ -118,6 +124,15 @@ async def _order(
         return replace(order, until=end_of(until, zone_of(policy, room.home)))
     except ValueError:
         raise NotExported(f"--until is an event, $..., or a day like 2026-12-24, not {until!r}") from None
+
+
+def _made() -> Moment:
+    """The time that the export bears, in whole seconds: with the time of an earlier one it becomes the same bytes."""
+    given = os.environ.get(SAME_TIME)
+    try:
+        return Moment(int(given) if given else int(time.time()))
+    except ValueError:
+        raise NotExported(f"{SAME_TIME} is a number of seconds since 1970, such as 1795510800, not {given!r}") from None
 
 
 async def _completed(store: Store, homeserver: Homeserver, room: Room) -> tuple[str, ...]:

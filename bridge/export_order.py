@@ -32,11 +32,13 @@ class Order:
     """`pdf` or `zip`; empty: both."""
     reviewing: str = ""
     """The membership whose reviewer's level allows it; empty for participants."""
+    named: str = ""
+    """What the export is named for, where that is not the key."""
 
     @property
     def export_id(self) -> str:
         """A short name, the same for the same order."""
-        return f"QX-{digest(self.key)[:10].upper()}"
+        return f"QX-{digest(self.named or self.key)[:10].upper()}"
 
 
 def read_order(values: dict[str, Any]) -> Order:

@@ -442,6 +442,7 @@ OPERATOR_COMMANDS = (
         "  qwil export -c config.yaml '!opaque:school.example' -o trip --purpose complaint-17\n"
         "  qwil export -c config.yaml '!opaque:school.example' --until 2026-12-24"
         "\n\nWhat could not be had is listed. Asked for again after a kill, with the same words, it goes on."
+        "\nThe same record makes the same bytes: SOURCE_DATE_EPOCH=SECONDS gives an export the time of an earlier one."
         "\nexit status: 0 done, 1 not",
         _export_arguments,
         _export,
