@@ -320,8 +320,9 @@ def on_record(policy: Policy, change: Change) -> dict[str, Any]:
     match change:
         case SetField(person, name, value):
             old = policy.people.get(person)
-            before = getattr(old, name, None)
-            return {"person": person, "field": name, "before": str(before or ""), "after": value}
+            before = getattr(old, name, None) or ""
+            written = "true" if before is True else str(before)
+            return {"person": person, "field": name, "before": written, "after": value}
         case AddPerson(person, fields, books):
             return {"person": person, "before": None, "after": {**dict(fields), "books": list(books)}}
         case AddToBook(person, book):

@@ -16,7 +16,10 @@ from bridge.import_words import Importer
 from bridge.policy_file import load
 from bridge.policy_writer import PolicyWriter
 from bridge.store import NewEvent, Store
+from policy.amend import on_record
+from policy.change import SetField
 from policy.model import Membership, PersonId, Policy, UserId
+from policy.parse import parse
 
 POLICY = """\
 # The office keeps this file.
@@ -246,6 +249,17 @@ async def test_every_act_is_on_record_with_before_and_after(office: Office) -> N
         {"person": "hill/p.chan", "field": "status", "before": "active", "after": "suspended"}
     ]
     assert details["event"].startswith("$")
+
+
+def test_before_and_after_are_on_record_in_the_words_of_the_file() -> None:
+    text = POLICY.replace("t@hill.example", "t@hill.example, unlisted: true, until: 2027-07-31")
+    found = parse(text, dict[str, bytes]().__getitem__)
+    assert isinstance(found, Policy), found
+    tim = PersonId("hill/t.ok")
+
+    said = [on_record(found, SetField(tim, *change)) for change in (("unlisted", "false"), ("until", "2027-08-31"))]
+
+    assert [(one["before"], one["after"]) for one in said] == [("true", "false"), ("2027-07-31", "2027-08-31")]
 
 
 async def test_a_cover_whose_days_are_over_is_no_cover(office: Office) -> None:
