@@ -51,6 +51,8 @@ class Made(NamedTuple):
     """What could not be had, a sentence each."""
     organisations: tuple[str, ...]
     """Identifiers of those that take or took part."""
+    inside: tuple[str, ...]
+    """Identifiers of those that take part now."""
     sha256: str
     """Of the manifest, which holds the hashes of everything else."""
 
@@ -110,7 +112,9 @@ class ExportMaker:
             )
             stoppable = Stoppable()
             await stoppable.do(partial(self._make_in, place, out, told, order.rsmf, stoppable, progress))
-        return await asyncio.to_thread(_read_made, out, taking_part(policy, room, self._bot, order.asked))
+        now = order.asked
+        taking, inside = taking_part(policy, room, self._bot, now), inside_of(policy, room, self._bot, now)
+        return await asyncio.to_thread(_read_made, out, taking, inside)
 
     async def forget(self, order: Order) -> None:
         """Nothing of it is kept here any longer."""
@@ -236,7 +240,13 @@ def taking_part(policy: Policy, room: Room, bot: UserId, now: Moment) -> tuple[s
     return tuple(sorted(found, key=lambda one: (one != room.home, one)))
 
 
-def _read_made(out: Path, taking: tuple[str, ...]) -> Made:
+def inside_of(policy: Policy, room: Room, bot: UserId, now: Moment) -> tuple[str, ...]:
+    """The organisations that take part now: the chat's own, and those of everybody who is inside."""
+    members = (stood_for(policy, room.home, user, now) for user in room.inside(bot))
+    return tuple(sorted({room.home, *(member.organisation for member in members if member is not None)}))
+
+
+def _read_made(out: Path, taking: tuple[str, ...], inside: tuple[str, ...]) -> Made:
     content = (out / bundle.MANIFEST).read_bytes()
     manifest = json.loads(content)
     return Made(
@@ -245,5 +255,6 @@ def _read_made(out: Path, taking: tuple[str, ...]) -> Made:
         manifest["chat"]["entries"],
         tuple(manifest["missing"]),
         taking,
+        inside,
         hashlib.sha256(content).hexdigest(),
     )

@@ -22,8 +22,8 @@ from mautrix.api import Method, PathBuilder
 from bridge.attachments import Attachments
 from bridge.bulletin import Bulletins
 from bridge.completion import complete
-from bridge.export import ExportMaker, Made, taking_part
-from bridge.export_order import Order, read_order
+from bridge.export import ExportMaker, Made, inside_of, taking_part
+from bridge.export_order import TITLE_FOR, Order, read_order
 from bridge.homeserver import Homeserver, Refused
 from bridge.observe import Observer
 from bridge.policy_file import PolicySource
@@ -214,11 +214,16 @@ class ExportJobs:
     async def _refusal(self, order: Order, withdrawn: Withdrawn, sent: list[str]) -> dict[str, object]:
         room = self._observer.room(order.room)
         policy, now = self._source.policy, self._clock()
-        concerned = taking_part(policy, room, self._observer.bot, now) if room is not None else ()
+        concerned: tuple[str, ...] = ()
+        inside: tuple[str, ...] = ()
+        if room is not None:
+            bot = self._observer.bot
+            concerned, inside = taking_part(policy, room, bot, now), inside_of(policy, room, bot, now)
         return {
             "export": order.export_id,
             "room": order.room,
             "title": await self._title(order, room) if room is not None else "",
+            TITLE_FOR: _title_for(order, inside),
             "organisation": ", ".join(concerned),
             "because": list(withdrawn.rules),
             "text": str(withdrawn),
@@ -294,6 +299,7 @@ def details(order: Order, made: Made) -> dict[str, object]:
         "export": order.export_id,
         "room": order.room,
         "title": made.title,
+        TITLE_FOR: _title_for(order, made.inside),
         "organisation": ", ".join(made.organisations),
         "entries": made.entries,
         "missing": len(made.missing),
@@ -302,6 +308,11 @@ def details(order: Order, made: Made) -> dict[str, object]:
         "as": order.reviewing,
         **{name: value for name, value in wanted.items() if value is not None},
     }
+
+
+def _title_for(order: Order, inside: tuple[str, ...]) -> str:
+    """Whoever left knows the chat by what it was called then, and the audit names it to them by its id alone."""
+    return ", ".join(sorted({*inside, *filter(None, [order.reviewing.partition("/")[0]])}))
 
 
 def _parcels(order: Order, made: Made, folder: Path, limit: int) -> list[Path]:

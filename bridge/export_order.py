@@ -11,6 +11,9 @@ from policy.model import Moment
 REVIEW, PARTICIPANTS_COPY = "Data review", "A copy for a participant"
 """Why an export was made, where nobody was asked for their own words."""
 
+TITLE_FOR = "title for"
+"""What the audit calls the organisations that know a chat by the title in the entry."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

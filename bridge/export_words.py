@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol
 
 from bridge.commands import Answer, Asked, Commands, Declined, Word
 from bridge.days import end_of, zone_of
-from bridge.export_order import PARTICIPANTS_COPY, REVIEW, Order
+from bridge.export_order import PARTICIPANTS_COPY, REVIEW, TITLE_FOR, Order
 from bridge.observe import Observer
 from bridge.retry import until_available
 from bridge.review_filters import Wish, a_day, wish
@@ -282,7 +282,8 @@ class ExportWords:
         lines = [f"Exports and reviews in the last 30 days: {len(entries)}."]
         for entry, details in entries[: -RECENT_SHOWN - 1 : -1]:
             moment = datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%d %H:%M")
-            subject = details.get("title") or details.get("text") or ""
+            titled = TITLE_FOR not in details or organisations & _listed(details[TITLE_FOR])
+            subject = (details.get("title") if titled else details.get("room")) or details.get("text") or ""
             lines.append(f"- {moment} UTC {entry.who}: {entry.what} “{subject}”")
         return lines
 
@@ -293,7 +294,11 @@ def _details(text: str) -> dict[str, object]:
 
 
 def _concerned(details: dict[str, object]) -> set[str]:
-    return set(str(details.get("organisation")).split(", "))
+    return _listed(details.get("organisation"))
+
+
+def _listed(names: object) -> set[str]:
+    return set(str(names).split(", "))
 
 
 def _reviewers(asked: Asked) -> list[Membership]:

@@ -15,6 +15,7 @@ from bridge import config
 from bridge.config import Config
 from bridge.export_jobs import ExportJobs
 from bridge.export_order import REVIEW, Order
+from bridge.export_words import ExportWords
 from bridge.observe import Observer
 from bridge.reviewing import may_export
 from bridge.store import AuditEntry, Store
@@ -280,6 +281,23 @@ async def test_who_left_is_told_nothing_of_what_became_of_the_chat_later(
         chat = json.loads(export.read("manifest.json"))["chat"]
     assert (chat["title"], chat["organisations"]) == ("Trip", ["Hillside", "Riverside"])
     assert not [text for text in desk.homeserver.texts if "Secret" in text]
+
+
+async def test_status_names_a_chat_to_who_left_by_its_id_alone(desk: Desk) -> None:
+    later = [joined(30, BEN, "leave"), raw(31, "m.room.name", {"name": "Secret"}, key="")]
+    await desk.store.receive("later", [new(event) for event in later], received=2.0)
+    desk.homeserver.history += later
+    jobs = await desk.jobs()
+    await asked(jobs)
+    await asked(jobs, "$refused", by=PAT)
+    await desk.run(jobs)
+    words = ExportWords(store=desk.store, observer=Observer(desk.store, bot=BOT, server="school.example"), jobs=None)
+
+    hillside = await words.status_lines(frozenset({"hillside"}), time.time())
+    riverside = await words.status_lines(frozenset({"riverside"}), time.time())
+
+    assert [line.rsplit(": ", 1)[1] for line in hillside[1:]] == ["export refused “Secret”", "export “Secret”"]
+    assert [line.rsplit(": ", 1)[1] for line in riverside[1:]] == [f"export refused “{ROOM}”", f"export “{ROOM}”"]
 
 
 async def room_of(store: Store, history: list[dict[str, Any]]) -> Any:
