@@ -359,6 +359,8 @@ def _invited(desk: Desk, words: Sequence[str], usage: str) -> tuple[Membership, 
     if named.mistakes:
         raise Answer("\n".join(named.mistakes))
     for member in named.members:
+        if member.status == "left":
+            raise Answer(f"{member.name} has left for good: invite the person anew under another identifier.")
         if member.status != "invited":
             raise Answer(f"{member.name} is {member.status}: this is for people who have yet to accept.")
     return named.members

@@ -162,3 +162,11 @@ async def test_nobody_who_declined_gets_a_letter_whose_link_is_dead(school: Scho
     assert said.startswith("Here are 2 letters to print.")
     assert said.endswith("Without Amy Ray, who declined: “resend” offers it again.")
     assert len(letters_in(school)) == 2
+
+
+async def test_whoever_has_left_is_invited_anew_and_not_again(school: School) -> None:
+    assert "revoked" in await school.say(HEAD, "revoke p.amy")
+
+    assert await school.say(HEAD, "resend p.amy") == (
+        "Amy Ray has left for good: invite the person anew under another identifier."
+    )
