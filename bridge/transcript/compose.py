@@ -190,12 +190,12 @@ class Composer:
         if (original := replaced(relation)) is not None:
             new = mapping(content, "m.new_content")
             return self._edit(event, original, self._said(event, new or content, is_reply=False), html=html_of(new))
-        kind: Kind = "notice" if content.get("msgtype") == "m.notice" else "message"
         thread, answered = thread_and_answered(relation) if relation else (None, None)
         said = self._said(event, content, is_reply=answered is not None)
+        # Also an m.notice: anybody can send one, and a page tells our own notices without a sender.
         return self._entry(
             event,
-            kind,
+            "message",
             said,
             html=html_of(content),
             reply_to=self._quote(answered) if answered else None,

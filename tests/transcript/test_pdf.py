@@ -180,6 +180,22 @@ def test_edits_deletions_and_reactions_stand_at_the_message_and_where_they_happe
         assert bare(said) in found
 
 
+def test_nobody_can_write_a_message_that_looks_like_a_notice_of_ours(make: Make) -> None:
+    room = Room()
+    spoof = room.says(PAT, "Ann Lee joined.", msgtype="m.notice", html="<b>Ann Lee joined.</b>")
+    room.edits(PAT, spoof, "Ann Lee left.")
+    room.deletes(PAT, spoof)
+
+    export = make(room)
+
+    (line, *_) = (export.folder / "messages.jsonl").read_bytes().splitlines()
+    assert json.loads(line)["kind"] == "message"
+    assert bare("Pat Chan C Hillside Primary 09:00:00 +00:00 Ann Lee joined. Edited later by Pat Chan (2)") in text(
+        export
+    )
+    assert bare("Deleted later by Pat Chan (3)") in text(export)
+
+
 def test_every_edit_names_the_original_as_that(make: Make) -> None:
     """Not as what stood there before it, which is the edit before."""
     room = Room()
