@@ -142,7 +142,7 @@ class Composer:
         return self._with_files(event, draft) if event.type in SHARED and carries(event.content) else draft
 
     def _with_files(self, event: Event, draft: Entry) -> Entry:
-        offer, (shown, more) = offered(event), pictured(event, draft.html)
+        offer, (shown, more) = offered(event, edits=draft.kind == "edit"), pictured(event, draft.html)
         if more:
             self._problems.append(f"Message {draft.number}: {more} more pictures in its text are not in this export.")
         return draft._replace(

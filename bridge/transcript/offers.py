@@ -41,9 +41,9 @@ def carries(content: Mapping[str, Any]) -> bool:
     return is_file(content) or "m.new_content" in content or "formatted_body" in content
 
 
-def offered(event: Event) -> Offer | None:
-    """The file of a message, a sticker or an edit, if it has one."""
-    content = mapping(event.content, "m.new_content") or event.content
+def offered(event: Event, *, edits: bool) -> Offer | None:
+    """The file of a message or a sticker, if it has one; of one that `edits` another it is the new one."""
+    content = (mapping(event.content, "m.new_content") if edits else None) or event.content
     if not is_file(content):
         return None
     encrypted = mapping(content, "file")

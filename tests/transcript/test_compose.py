@@ -277,6 +277,16 @@ def test_pictures_in_a_text_are_files_of_its_message() -> None:
     assert "Message 2: 3 more pictures in its text are not in this export." in transcript.problems
 
 
+def test_what_only_looks_like_an_edit_hides_no_file() -> None:
+    room = Room()
+    room.shares(PAT, "plan.png", None, "image/png", **{"m.new_content": {"msgtype": "m.text", "body": "nothing"}})
+
+    ((entry,), _) = composed(room)
+
+    assert entry.file is not None
+    assert entry.file.name == "plan.png"
+
+
 def test_no_answer_of_a_poll_is_passed_over_in_silence() -> None:
     room = Room()
     answers = [{"m.id": "same", "m.text": [{"body": f"answer {number}"}]} for number in range(23)]
