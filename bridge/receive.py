@@ -17,6 +17,7 @@ import hmac
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NoReturn
@@ -47,6 +48,10 @@ TRY_AGAIN_AFTER = (1.0, 5.0, 30.0, 120.0)
 
 HANDLING_LIMIT = 300.0
 """Seconds after which a handler counts as failed; those for which homeserver or database were away do not count."""
+
+TRIES_TO_RESTORE = 6
+"""How often the homeserver, which waits a little longer each time, sends a transaction whose deleted events it does not
+give whole; a minute or two."""
 
 LONGEST_IDLE = 60.0
 """Seconds after which the record is looked at again although nothing was received."""
@@ -84,6 +89,7 @@ class Receiver:
         self._handle = handle
         self._hs_token = hs_token.encode()
         self._restore = restore
+        self._unrestored: Counter[str] = Counter()
         self._try_again_after = try_again_after
         self._handling_limit = handling_limit
         self._wait_for = partial(until_available, pauses=pauses)
@@ -120,7 +126,7 @@ class Receiver:
         events, oddments = read_transaction(body)
         transaction = storable(request.match_info["transaction"])
         try:
-            whole = await self._restore(events)
+            whole = await self._restored(transaction, events)
             await self._store.receive(transaction, whole, received=self._clock(), oddments=oddments)
         except Unavailable as away:
             # Any answer but 200 makes the homeserver keep the transaction and send it again, with growing pauses.
@@ -128,6 +134,19 @@ class Receiver:
             raise _refusal(web.HTTPServiceUnavailable, "M_UNKNOWN", str(away)) from away
         self._arrived.set()
         return web.json_response({})
+
+    async def _restored(self, transaction: str, events: Sequence[NewEvent]) -> Sequence[NewEvent]:
+        """A homeserver that sends but never answers must not keep everything else from the record."""
+        try:
+            whole = await self._restore(events)
+        except Unavailable as away:
+            self._unrestored[transaction] += 1
+            if self._unrestored[transaction] < TRIES_TO_RESTORE:
+                raise
+            log.error("What was deleted of transaction %s before it came cannot be had: %s", transaction, away)
+            whole = events
+        del self._unrestored[transaction]
+        return whole
 
     async def _deny_knowing(self, request: web.Request) -> web.Response:
         self._authenticate(request)

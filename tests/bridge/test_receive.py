@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bridge.receive import Handle, Receiver, as_event, read_transaction
+from bridge.receive import TRIES_TO_RESTORE, Handle, Receiver, as_event, read_transaction
 from bridge.retry import Unavailable, growing_pauses, until_available
 from bridge.store import NewEvent, Store, StoredEvent, StoreUnavailable
 
@@ -460,6 +460,17 @@ async def test_what_was_deleted_before_it_came_is_stored_as_it_was(store: Store)
         assert await put(client, "1", deleted) == (200, {})
 
     assert [each.event.content for each in await store.waiting(0)] == [{"body": "as it was"}]
+
+
+async def test_originals_that_are_never_to_be_had_keep_nothing_from_the_record(store: Store) -> None:
+    async def restore(_: Sequence[NewEvent]) -> Sequence[NewEvent]:
+        raise Unavailable("The administrators' side of the homeserver is away: test.")
+
+    async with serving(store, nobody, restore=restore) as (client, _):
+        answers = [(await put(client, "1", sent(1)))[0] for _ in range(TRIES_TO_RESTORE)]
+
+    assert answers == [503] * (TRIES_TO_RESTORE - 1) + [200]
+    assert [each.event.event_id for each in await store.waiting(0)] == ["$1"]
 
 
 async def test_handling_waits_for_the_database_and_goes_on_by_itself(store: Store) -> None:
