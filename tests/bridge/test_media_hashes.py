@@ -136,13 +136,13 @@ async def test_what_was_noted_is_hashed_by_the_bridge_that_comes_after_a_kill(wo
     running = asyncio.create_task(hashes.run())
     try:
         async with asyncio.timeout(30):
-            while not await received(world.store, ROOM):  # noqa: ASYNC110 - looks at the record
+            while await world.store.recall_all(DUE):  # noqa: ASYNC110 - looks at the record
                 await asyncio.sleep(0.01)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
-    assert await world.store.recall_all(DUE) == {}
+    assert await received(world.store, ROOM) == {MXC: as_it_came(b"a plan")}
 
 
 async def test_a_file_that_cannot_be_had_yet_is_asked_for_again(world: World) -> None:
