@@ -38,6 +38,8 @@ LOGIN: Mapping[str, Login] = {"password": "password", "single_sign_on": "single_
 SENDER = "qwil <noreply@localhost>"
 MESSAGE_LINK = "https://matrix.to/#/{room}/{event}?via={server}"
 LINK_FIELDS = ("room", "event", "server")
+LINK_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^0-9]")
+"""What clients take for a link: https://, matrix: or an app's own scheme, which a host with a port is not."""
 LONGEST_LOCAL_PART = 64
 """Octets before the @ of an address (RFC 5321, 4.5.3.1.1)."""
 MARK_LENGTH = 32
@@ -346,10 +348,10 @@ class _ConfigReading(Reading):
     def _web(self, node: Node | None) -> Web:
         keys, default = self.fields(node, "web", WEB_KEYS), Web()
         return Web(
-            address=self._address_or_none(keys.get("address"), "web.address"),
+            address=self._address_or_none(keys.get("address"), "web.address", "https://chat.school.example"),
             hostname=self._fitting(keys.get("hostname"), "web.hostname", HOSTNAME, "127.0.0.1", default.hostname),
             port=self.whole(keys.get("port"), "web.port", 1, 65535, default.port),
-            homeserver=self._address_or_none(keys.get("homeserver"), "web.homeserver"),
+            homeserver=self._address_or_none(keys.get("homeserver"), "web.homeserver", "https://matrix.school.example"),
             login=self.word(keys.get("login"), "web.login", LOGIN, default.login),
             trusted_proxies=networks_of(self, keys["trusted_proxies"], "web.trusted_proxies")
             if "trusted_proxies" in keys
@@ -363,7 +365,7 @@ class _ConfigReading(Reading):
         terms = PlatformTerms(
             name=self.text(keys.get("name"), "terms.name"),
             version=self.text(keys.get("version"), "terms.version"),
-            link=self._address_or_none(link, "terms.link"),
+            link=self._address_or_none(link, "terms.link", "https://school.example/terms"),
             file=self._file.parent / file if file else None,
         )
         if node is not None and bool(terms.version) != bool(terms.link or terms.file):
@@ -387,15 +389,15 @@ class _ConfigReading(Reading):
             handling=self.text(keys.get("handling"), "exports.handling", 200),
         )
 
-    def _address_or_none(self, node: Node | None, what: str) -> str:
-        return self._address(node, what, "") if self.text(node, what, 2000) else ""
+    def _address_or_none(self, node: Node | None, what: str, example: str) -> str:
+        return self._address(node, what, "", example) if self.text(node, what, 2000) else ""
 
-    def _address(self, node: Node | None, what: str, default: str) -> str:
+    def _address(self, node: Node | None, what: str, default: str, example: str = "http://127.0.0.1:8008") -> str:
         written = self.text(node, what, 2000)
         if node is None or not isinstance(node, Scalar):
             return default
         if not is_web_address(written):
-            self.note(node, f"{what} is an address like http://127.0.0.1:8008, not {quoted(written)}")
+            self.note(node, f"{what} is an address like {example}, not {quoted(written)}")
         return written.rstrip("/")
 
     def _fitting(self, node: Node | None, what: str, form: re.Pattern[str], example: str, default: str) -> str:
@@ -431,6 +433,8 @@ class _ConfigReading(Reading):
         named = _fields_of(written)
         if named is None or not {"room", "event"} <= set(named):
             self.note(node, "message_link holds {room} and {event}, as in https://chat.example/#/room/{room}/{event}")
+        elif not LINK_SCHEME.match(written):
+            self.note(node, "message_link begins with https://, as in https://chat.example/#/room/{room}/{event}")
         for name in named or ():
             if name not in LINK_FIELDS:
                 self.notes.unknown(self.place(node), "field of message_link", name, LINK_FIELDS)

@@ -262,6 +262,14 @@ databse: sqlite:x.db
             "1:15: message_link holds {room} and {event}, as in https://chat.example/#/room/{room}/{event}",
         ),
         (
+            "message_link: 'chat.example:8443/{room}/{event}'",
+            "1:15: message_link begins with https://, as in https://chat.example/#/room/{room}/{event}",
+        ),
+        (
+            "web: {address: chat.example}",
+            '1:16: web.address is an address like https://chat.school.example, not "chat.example"',
+        ),
+        (
             "message_link: 'https://x/{room}/{event}/{evnt}'",
             '1:15: unknown field of message_link "evnt" — did you mean "event"?',
         ),
