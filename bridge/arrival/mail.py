@@ -67,11 +67,12 @@ def invitation_mail(
         "until": wording.moment(until, organisation.timezone),
         "logo": f"cid:{_LOGO_ID}" if logo else "",
     }
-    name, address = parseaddr(head.sender)
+    sender, address = parseaddr(head.sender)
+    named = f"{organisation.name} ({sender})" if sender not in ("", organisation.name) else organisation.name
     digest = hashlib.sha256(occasion.encode()).hexdigest()[:32]
     mail = _headed({
         "Subject": _phrase(wording("mail_subject", organisation=organisation.name)),
-        "From": f"{_phrase(f'{organisation.name} ({name})' if name else organisation.name)} <{address}>",
+        "From": f"{_phrase(named)} <{address}>",
         "To": f"{_phrase(member.name)} <{_deliverable(member.email)}>",
         "Date": format_datetime(datetime.fromtimestamp(now, UTC)),
         "Message-ID": f"<{digest}@{address.rpartition('@')[2]}>",

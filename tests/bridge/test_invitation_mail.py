@@ -65,6 +65,11 @@ def shown(raw: bytes, name: str) -> str:
     return str(make_header(decode_header(header(raw, name).rpartition(" <")[0])))
 
 
+def test_a_sender_called_like_the_organisation_is_named_once() -> None:
+    assert shown(written(), "From") == "Hillside Primary (Office)"
+    assert shown(written(organisation="Office"), "From") == "Office"
+
+
 @settings(max_examples=300, deadline=None)
 @given(name=TREACHEROUS, organisation=TREACHEROUS)
 def test_a_name_names_and_does_nothing_else(name: str, organisation: str) -> None:
