@@ -310,7 +310,7 @@ class Arrivals:
     def missing(self) -> str:
         """Why nobody is mailed as the bridge is set up, else empty."""
         no_server = "" if self._carrier else "Nobody is mailed: config.yaml names no mail server (mail: server)."
-        return self.missing_page() or no_server
+        return " ".join(filter(None, [self.missing_page(), no_server]))
 
     def _from_nowhere(self) -> str:
         """A sender's address that most mail servers do not take, else empty."""

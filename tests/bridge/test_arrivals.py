@@ -195,6 +195,18 @@ async def test_a_mail_that_was_on_its_way_when_the_bridge_was_killed_is_not_sent
     assert len(office.bag.mails) == 1
 
 
+async def test_administrators_are_told_of_the_page_and_the_mail_server_that_are_missing_at_once(office: Office) -> None:
+    office.settings = replace(office.settings, web=replace(office.settings.web, address=""))
+    office.carrier = cast(Carrier, None)
+    arrivals = await office.started()
+    await arrivals.work()
+
+    assert (
+        "Nobody is invited: config.yaml names no page (web: address)."
+        " Nobody is mailed: config.yaml names no mail server (mail: server)."
+    ) in list(arrivals.status_lines(["hillside"]))
+
+
 async def test_while_the_mail_server_is_away_the_link_before_goes_on_working_and_the_mail_follows(
     office: Office,
 ) -> None:
