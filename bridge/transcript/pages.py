@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from bridge.transcript import record
 from bridge.transcript.columns import fitted
 from bridge.transcript.direction import direct, isolated
 from bridge.transcript.events import EPOCH
@@ -33,6 +34,8 @@ WEIGHT = 1_000_000
 Measured to keep the drawing process below 600 MiB whatever the entries hold."""
 
 LINE = 20
+THUMBNAIL = 40
+"""Bytes of a thumbnail that weigh as much as one of the record: the engine takes ten times the size of a picture."""
 
 QUOTED = 160
 """Letters quoted of the entry that a reply answers."""
@@ -68,12 +71,21 @@ def cuts(path: Path, *, entries: int = ENTRIES, weight: int = WEIGHT) -> Iterato
     start, length, count, weighs = 0, 0, 0, 0
     with path.open("rb") as lines:
         for line in lines:
-            heavier = len(line) + LINE * line.count(b"\\n")
+            heavier = _weight(line, path.parent)
             if count and (count >= entries or weighs + heavier > weight):
                 yield Cut(start, length)
                 start, length, count, weighs = start + length, 0, 0, 0
             length, count, weighs = length + len(line), count + 1, weighs + heavier
     yield Cut(start, length)
+
+
+def _weight(line: bytes, folder: Path) -> int:
+    weight = len(line) + LINE * line.count(b"\\n")
+    if b'"path":"media/' in line:
+        paths = [Path(file["path"]).name for file in record.files(record.loads(line)) if file["path"]]
+        small = [one for one in (thumbnail_path(folder, name) for name in paths) if one.exists()]
+        weight += sum(one.stat().st_size for one in small) // THUMBNAIL
+    return weight
 
 
 class Pages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bridge.transcript import assemble, bundle, pages, record
 from bridge.transcript.assemble import Exported, UnderWay
@@ -162,6 +164,25 @@ def test_a_line_of_text_weighs_more_than_its_letters(tmp_path: Path) -> None:
     path.write_bytes(b'"a\\na\\na"\n' * 3)
 
     assert [cut.length for cut in pages.cuts(path, weight=100)] == [20, 10]
+
+
+def test_pictures_weigh_what_drawing_them_takes(make: Make) -> None:
+    """Two thousand photographs in one volume take the engine some gigabytes."""
+    photo = Image.effect_noise((480, 360), 80).convert("RGB")
+    room = Room()
+    for place in range(12):
+        photo.putpixel((place, 0), (255, 0, 0))
+        out = io.BytesIO()
+        photo.save(out, "JPEG")
+        room.shares(ANN, f"{place}.jpg", out.getvalue(), "image/jpeg")
+    export = make(room)
+    work = export.folder.parent / "work"
+    small = [path.stat().st_size // pages.THUMBNAIL for path in (work / "thumbnails").iterdir()]
+
+    volumes = list(pages.cuts(work / record.NAME, weight=3 * (min(small) + 500)))
+
+    assert min(small) > 500
+    assert 3 < len(volumes) <= 12
 
 
 def test_memory_does_not_grow_with_the_length_of_the_chat(make: Make, tmp_path: Path) -> None:
