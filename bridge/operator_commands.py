@@ -50,7 +50,8 @@ def _registration(asked: Namespace) -> int:
     _replace({file: registration_text(config, tokens), config.file: changed})
     print(f"{file} and {asked.config} have fresh tokens.")
     print("Name the registration in homeserver.yaml under app_service_config_files and restart the homeserver,")
-    print("whose account has to be able to read it: it holds secrets, and only its owner and group can.")
+    print(f"whose account has to be able to read it. It holds secrets; now its rights are {file.stat().st_mode & 0o777:o}:")
+    print("docs/operating.md says who should have which.")
     return GOOD
 
 
