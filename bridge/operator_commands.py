@@ -50,8 +50,8 @@ def _registration(asked: Namespace) -> int:
     _replace({file: registration_text(config, tokens), config.file: changed})
     print(f"{file} and {asked.config} have fresh tokens.")
     print("Name the registration in homeserver.yaml under app_service_config_files and restart the homeserver,")
-    print(f"whose account has to be able to read it. It holds secrets; now its rights are {file.stat().st_mode & 0o777:o}:")
-    print("docs/operating.md says who should have which.")
+    print("whose account has to be able to read it.")
+    print(f"It holds secrets; its rights are {file.stat().st_mode & 0o777:o}: docs/operating.md says who needs which.")
     return GOOD
 
 
