@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+SILENCE = 15.0
+"""Seconds after which somebody at the machine should hear something."""
+
 
 def _registration(asked: Namespace) -> int:
     from bridge.registration import fresh_tokens, registration_text, with_tokens
@@ -150,7 +153,7 @@ def _apply(asked: Namespace) -> int:
         asked.usage_error(f"--plan is the name that qwil plan prints, like 0123456789abcdef, not {asked.plan!r}")
     by = f"operator {getuser()} on {node()}"
     try:
-        answer = _with_the_record(apply_from_outside(read_config(asked.config), asked.plan, by))
+        answer = _with_the_record(_told_to_wait(apply_from_outside(read_config(asked.config), asked.plan, by)))
     except Stopped as stopped:
         raise Failure(str(stopped)) from stopped
     if asked.json:
@@ -159,6 +162,20 @@ def _apply(asked: Namespace) -> int:
         print_each(report(answer), sys.stdout)
     status: int = answer["status"]
     return status
+
+
+async def _told_to_wait(work: Coroutine[Any, Any, Result]) -> Result:
+    """What the work answers; whoever waits for long is told for what, once."""
+    import asyncio
+
+    task = asyncio.ensure_future(work)
+    if not (await asyncio.wait({task}, timeout=SILENCE))[0]:
+        print(
+            "Waiting: many changes take a while, and a homeserver that does not answer is waited for. Ctrl-C ends the"
+            " waiting; a running bridge goes on with it.",
+            file=sys.stderr,
+        )
+    return await task
 
 
 def _history_arguments(parser: ArgumentParser) -> None:
