@@ -28,15 +28,15 @@ logger = logging.getLogger(__name__)
 EVERY = 0.25
 """Seconds between two looks at the files."""
 
-AGAIN = 0.1
-"""The same while they are changing."""
-
 STILL = 0.3
-"""Seconds for which files have to be as they are before they are read.
+"""Seconds for which files have to have been as they are before they are in force.
 
 Whoever writes into a file in its place is in the middle of it meanwhile, and half a file may be a good policy: without
 the people who were to follow, who would be taken out of their chats.
 """
+
+_AGAIN = 0.05
+"""Seconds between two looks while that is waited for."""
 
 _PAUSE = 0.0008
 """Seconds in which others run after a turn of work."""
@@ -88,8 +88,6 @@ class PolicyFile:
         self._prepare = prepare
         self._told = told
         self._stamps: dict[Path, _Stamp] = {}
-        self._moving: tuple[dict[Path, _Stamp], float] | None = None
-        """How files that have changed looked last, and since when."""
         self._indexing: Generator[None, None, None] | None = None
         self._waste: list[Generator[None, None, None]] = []
         """What is being thrown away."""
@@ -98,7 +96,8 @@ class PolicyFile:
 
     def load(self) -> Loaded:
         """Read the files now, without pauses: before the first question is asked there is nobody to make wait."""
-        loaded = self._load(pause=0)
+        loaded = self._read_again(pause=0)
+        self._put_in_force(loaded)
         self._do_chores(pause=0)
         return loaded
 
@@ -114,37 +113,39 @@ class PolicyFile:
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._end.wait(AGAIN if self._moving else EVERY):
+        while not self._end.wait(EVERY):
             try:
-                saved = self._saved()
-                if saved or self._indexing or self._waste:
+                if self._changed() or self._indexing or self._waste:
                     with quick_turns():
-                        self._catch_up(saved)
+                        self._catch_up()
             except Exception:  # whatever one look meets, the next one may find the file whole
                 logger.exception("The policy %s could not be looked at; the last good one stays in force", self.path)
 
-    def _catch_up(self, saved: bool) -> None:
-        if saved:
-            self._load(pause=_PAUSE)
+    def _catch_up(self) -> None:
+        if self._changed():
+            seen = perf_counter()
+            loaded = self._read_again(pause=_PAUSE)
+            if self._stand_still(seen):
+                self._put_in_force(loaded)
+            elif loaded.policy is not None:
+                self._waste.append(thrown_away([loaded.policy], _SMALL))
         self._do_chores(pause=_PAUSE * AFTERWARDS)
 
-    def _saved(self) -> bool:
-        """Whether the files are others than those that were read, and nobody is writing them any more."""
-        now = {path: _stamp(path) for path in self._stamps}
-        if now == self._stamps:
-            self._moving = None
-            return False
-        if self._moving is None or now != self._moving[0]:
-            self._moving = now, perf_counter()
-        return perf_counter() - self._moving[1] >= STILL
+    def _stand_still(self, since: float) -> bool:
+        """Have the files been as they were read for long enough, waiting where need be?"""
+        while not (changed := self._changed()) and perf_counter() - since < STILL and not self._end.wait(_AGAIN):
+            pass
+        return not changed and not self._end.is_set()
 
     def _changed(self) -> bool:
         return any(_stamp(path) != stamp for path, stamp in self._stamps.items())
 
-    def _load(self, pause: float) -> Loaded:
+    def _read_again(self, pause: float) -> Loaded:
         # Stamped before it is read: a change while it is being read is then seen at the next look.
-        self._stamps, self._moving = {self.path: _stamp(self.path)}, None
-        loaded = self._read(pause)
+        self._stamps = {self.path: _stamp(self.path)}
+        return self._read(pause)
+
+    def _put_in_force(self, loaded: Loaded) -> None:
         if loaded.policy is not None:
             self.policy, self.digest = loaded.policy, self._reading.hexdigest()
             if self._indexing:
@@ -152,7 +153,6 @@ class PolicyFile:
             self._indexing = self._indexed(loaded.policy)
         _log(self.path, loaded, kept=self.policy is not None)
         self._told(loaded)
-        return loaded
 
     def _indexed(self, policy: Policy) -> Generator[None, None, None]:
         """Make the policy ready for searches."""
