@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any, NamedTuple
 
-from bridge.store import AuditEntry, Store, broken_link
+from bridge.ledger import AuditEntry, broken_link
+from bridge.store import Store
 from policy.change import Files
 from policy.differences import differences, fingerprint
 from policy.edit import policy_in

@@ -15,8 +15,9 @@ from mautrix.api import Method, PathBuilder, SynapseAdminPath
 
 from bridge.catch_up import as_events
 from bridge.homeserver import Homeserver, Refused, room_path
+from bridge.ledger import as_json
 from bridge.originals import with_originals
-from bridge.store import NewEvent, Store, as_json
+from bridge.store import NewEvent, Store
 from bridge.transcript.events import LAST_TIME, iso
 from policy.model import Moment
 

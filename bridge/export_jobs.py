@@ -25,11 +25,12 @@ from bridge.completion import complete
 from bridge.export import ExportMaker, Made, inside_of, taking_part
 from bridge.export_order import TITLE_FOR, Order, read_order
 from bridge.homeserver import Homeserver, Refused
+from bridge.ledger import Job
 from bridge.observe import Observer
 from bridge.policy_file import PolicySource
 from bridge.retry import Unavailable, until_available
 from bridge.reviewing import still_allowed, title_until
-from bridge.store import Job, Store
+from bridge.store import Store
 from bridge.transcript import bundle
 from policy.decision import Decision
 from policy.model import Moment, UserId

@@ -12,8 +12,9 @@ from typing import Any
 
 from bridge import spreadsheet
 from bridge.config import Config
+from bridge.database import StoreRefused, StoreUnavailable
 from bridge.policy_writer import Author, Changed, PolicyWriter
-from bridge.store import Store, StoreRefused, StoreUnavailable
+from bridge.store import Store
 from policy.amend import on_record
 from policy.change import Files
 from policy.edit import Refusal, edit

@@ -93,8 +93,8 @@ def _run(asked: Namespace) -> int:
     import logging
 
     from bridge import app
+    from bridge.database import StoreRefused
     from bridge.homeserver import Refused
-    from bridge.store import StoreRefused
 
     config = read_config(asked.config)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -344,7 +344,7 @@ def _with_the_record(work: Coroutine[Any, Any, Result]) -> Result:
     """Run what needs the database, and say plainly where it cannot be had."""
     import asyncio
 
-    from bridge.store import StoreRefused, StoreUnavailable
+    from bridge.database import StoreRefused, StoreUnavailable
 
     try:
         return asyncio.run(work)

@@ -14,7 +14,8 @@ from typing import Any
 from mautrix.api import Method, SynapseAdminPath
 
 from bridge.homeserver import Homeserver, Refused
-from bridge.store import NewEvent, as_json
+from bridge.ledger import as_json
+from bridge.store import NewEvent
 
 log = logging.getLogger("qwil.originals")
 

@@ -24,8 +24,9 @@ from typing import Any, NoReturn
 
 from aiohttp import web
 
+from bridge.ledger import as_json, storable
 from bridge.retry import Unavailable, growing_pauses, until_available, within
-from bridge.store import NewEvent, Store, StoredEvent, Waiting, as_json, storable
+from bridge.store import NewEvent, Store, StoredEvent, Waiting
 from policy.model import Moment
 
 Handle = Callable[[StoredEvent], Awaitable[None]]

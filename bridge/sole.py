@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 import asyncpg  # type: ignore[import-untyped]
 from yarl import URL
 
+from bridge.database import StoreUnavailable, told_plainly, try_to_open
 from bridge.retry import until_available
-from bridge.store import StoreUnavailable, told_plainly, try_to_open
 from policy.model import Moment
 
 LOCK = (0x7177696C, "hashtext(current_schema())")

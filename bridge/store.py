@@ -1,36 +1,22 @@
-"""The record: every event as it was received, what is still to be done, and what was done by whom.
+"""The record: every event as it was received, what has yet to be handled, and the state of rooms.
 
-It lives in SQLite or PostgreSQL, one SQL text for both. A write is whole or did not happen, and once the method
-returned it survives a kill and a power cut. Nothing here decides or knows Matrix beyond the shape of an event.
-
-    Exception
-    ├── Unavailable
-    │   └── StoreUnavailable     away, locked or full: wait and try again (`bridge.retry`)
-    └── StoreRefused             no waiting helps: a newer version, a wrong password, no such database
+Nothing here decides or knows Matrix beyond the shape of an event.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
-import sqlite3
 from array import array
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple, NewType, TypeVar
+from typing import Any, NamedTuple, NewType
 
-import asyncpg  # type: ignore[import-untyped]
-from mautrix.util.async_db import Database, UnsupportedDatabaseVersion
-from yarl import URL
+from mautrix.util.async_db import Database
 
 from bridge.at_once import Statement, write_at_once
-from bridge.migrations import upgrades
-from bridge.retry import Unavailable
+from bridge.ledger import Ledger, storable
 from bridge.search_words import SEARCHED, Phrase, postgres_query, postgres_vector, sqlite_query, words_of
 from policy.model import Moment, UserId
 
@@ -39,46 +25,8 @@ RoomId = NewType("RoomId", str)
 Arrival = NewType("Arrival", int)
 """The place of an event in the order of arrival."""
 
-Result = TypeVar("Result")
-
-SQLITE_SETTINGS = (
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA journal_mode = WAL",
-    # The homeserver never sends again what was acknowledged, so that a commit has to outlive a power cut too.
-    "PRAGMA synchronous = FULL",
-    "PRAGMA busy_timeout = 5000",
-)
-SQLITE_AWAY = frozenset({
-    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
-})  # fmt: skip
-POSTGRES_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.exceptions.OperatorInterventionError,
-    asyncpg.exceptions.InsufficientResourcesError,
-    asyncpg.exceptions.TransactionRollbackError,
-    asyncpg.exceptions.ReadOnlySQLTransactionError,
-)
-POSTGRES_REFUSES = (
-    asyncpg.exceptions.InvalidAuthorizationSpecificationError,
-    asyncpg.exceptions.InvalidCatalogNameError,
-    asyncpg.exceptions.InsufficientPrivilegeError,
-)
-
-
 MOST_VALUES = 500
 """So many values go into one statement; SQLite takes 999 at the least."""
-
-
-class StoreUnavailable(Unavailable):
-    """The database cannot be reached or cannot write just now."""
-
-
-class StoreRefused(Exception):
-    """The database is there but not for us; the text says what to change."""
 
 
 @dataclass(frozen=True)
@@ -139,29 +87,6 @@ class SetAside(NamedTuple):
     error: str
 
 
-class Job(NamedTuple):
-    """Something to be done at least once; `kind` and `key` together name it for ever."""
-
-    kind: str
-    key: str
-    payload: Any
-    due: Moment
-    attempts: int
-    last_error: str | None
-
-
-class AuditEntry(NamedTuple):
-    """One line of the audit; `hash` covers everything before it in the line and the hash of the line before."""
-
-    number: int
-    time: Moment
-    who: str
-    what: str
-    details: str
-    previous: str
-    hash: str
-
-
 EVENT = (
     "events.arrival, events.event_id, events.room_id, events.sender, events.type, events.state_key,"
     " events.origin_server_ts, events.received, events.redacts, events.json"
@@ -216,37 +141,12 @@ SEARCH = {
 LAST_ARRIVAL = 2**62
 
 
-class Store:
-    """The record, open. Every method raises `StoreUnavailable` while the database is away, and then did nothing."""
+class Store(Ledger):
+    """The record, open, with its ledger. Every method raises `StoreUnavailable` while the database is away."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._arriving = asyncio.Lock()
-
-    @classmethod
-    async def open(cls, url: str) -> Store:
-        """Connect to `sqlite:PATH` or `postgres://...` and bring its tables up to date.
-
-        Raises `StoreUnavailable` when it may work later and `StoreRefused` when it will not.
-        """
-        if url.startswith("sqlite:"):
-            await asyncio.to_thread(try_to_open, URL(url).path)
-            arguments: dict[str, Any] = {"init_commands": list(SQLITE_SETTINGS)}
-        else:
-            # By default mautrix ends the whole process on an internal error of asyncpg.
-            arguments = {"meow_exit_on_ice": False, "min_size": 1, "max_size": 8}
-        database = Database.create(url, upgrade_table=upgrades, db_args=arguments)
-        try:
-            async with told_plainly():
-                await database.start()
-        except BaseException:
-            await database.stop()
-            raise
-        return cls(database)
-
-    async def close(self) -> None:
-        """Let go of the database; what was begun is finished first."""
-        await self._database.stop()
 
     async def receive(
         self, transaction: str, events: Sequence[NewEvent], *, received: Moment, oddments: str | None = None
@@ -539,142 +439,10 @@ class Store:
         )  # fmt: skip
         return {event.room_id: event for event in _events(rows)}
 
-    async def add_job(self, kind: str, key: str, payload: Any = None, *, due: Moment) -> bool:
-        """Write down something to be done, once for every `kind` and `key`, also after it was done; False if known."""
-        row = await self._fetch(
-            "INSERT INTO jobs (kind, key, payload, due) VALUES ($1, $2, $3, $4)"
-            " ON CONFLICT (kind, key) DO NOTHING RETURNING key",
-            kind, key, as_json(payload), due,
-        )  # fmt: skip
-        return bool(row)
-
-    async def due_jobs(self, now: Moment, limit: int = 100) -> list[Job]:
-        """What is to be done now, the longest due first; a job stays due until `finish_job` or `postpone_job`."""
-        rows = await self._fetch(
-            "SELECT kind, key, payload, due, attempts, last_error FROM jobs"
-            " WHERE done IS NULL AND due <= $1 ORDER BY due, kind, key LIMIT $2",
-            now, limit,
-        )  # fmt: skip
-        return [Job(kind, key, json.loads(payload), *rest) for kind, key, payload, *rest in map(tuple, rows)]
-
-    async def next_job(self) -> Moment | None:
-        """When the next job is due, if there is one."""
-        due: Moment | None = await self._value("SELECT MIN(due) FROM jobs WHERE done IS NULL")
-        return due
-
-    async def finish_job(self, job: Job, *, done: Moment) -> None:
-        """The job was done; its name stays taken."""
-        await self._execute("UPDATE jobs SET done = $3 WHERE kind = $1 AND key = $2", job.kind, job.key, done)
-
-    async def postpone_job(self, job: Job, *, due: Moment, error: str) -> None:
-        """The job failed and is due again later."""
-        await self._execute(
-            "UPDATE jobs SET attempts = attempts + 1, due = $3, last_error = $4 WHERE kind = $1 AND key = $2",
-            job.kind, job.key, due, storable(error),
-        )  # fmt: skip
-
-    async def audit(self, who: str, what: str, details: Mapping[str, Any], *, time: Moment) -> AuditEntry:
-        """Append one line to the audit, chained to the line before by its hash."""
-        return await self._write(self._audit(storable(who), storable(what), as_json(details), time))
-
-    async def _audit(self, who: str, what: str, details: str, time: Moment) -> AuditEntry:
-        async with self._transaction() as database:
-            number, previous = await database.fetchrow(
-                "UPDATE audit_head SET number = number + 1 RETURNING number, hash"
-            )
-            digest = audit_hash(number, time, who, what, details, previous)
-            entry = AuditEntry(number, time, who, what, details, previous, digest)
-            await database.execute(
-                "INSERT INTO audit (number, time, who, what, details, previous, hash)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                *entry,
-            )
-            await database.execute("UPDATE audit_head SET hash = $1", digest)
-            return entry
-
-    async def audit_entries(self, *, after: int = 0, limit: int = 1000) -> list[AuditEntry]:
-        """The audit in its order, a page at a time: `after` is the last number seen."""
-        rows = await self._fetch(
-            "SELECT number, time, who, what, details, previous, hash FROM audit"
-            " WHERE number > $1 ORDER BY number LIMIT $2",
-            after, limit,
-        )  # fmt: skip
-        return [AuditEntry(*row) for row in map(tuple, rows)]
-
-    async def audit_about(self, subjects: Sequence[str], *, since: Moment) -> list[AuditEntry]:
-        """The lines of the audit about one of these subjects from a moment on, in their order."""
-        marks = ", ".join(f"${number}" for number in range(2, len(subjects) + 2))
-        rows = await self._fetch(
-            f"SELECT number, time, who, what, details, previous, hash FROM audit"  # noqa: S608 - numbered marks
-            f" WHERE time >= $1 AND what IN ({marks}) ORDER BY number",
-            since, *subjects,
-        )  # fmt: skip
-        return [AuditEntry(*row) for row in map(tuple, rows)]
-
-    async def audit_head(self) -> tuple[int, str]:
-        """Number and hash of the last line: what a whole audit ends with."""
-        number, digest = (await self._fetch("SELECT number, hash FROM audit_head"))[0]
-        return number, digest
-
-    async def remember(self, key: str, value: Any) -> None:
-        """Keep a JSON value under a name, in place of any other."""
-        await self._execute(
-            "INSERT INTO remembered (key, value) VALUES ($1, $2)"
-            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            key, as_json(value),
-        )  # fmt: skip
-
-    async def recall(self, key: str, default: Any = None) -> Any:
-        """The value kept under this name, else the default."""
-        value = await self._value("SELECT value FROM remembered WHERE key = $1", key)
-        return default if value is None else json.loads(value)
-
-    async def recall_all(self, prefix: str) -> dict[str, Any]:
-        """Every name that begins so, with its value."""
-        rows = await self._fetch(
-            "SELECT key, value FROM remembered"
-            " WHERE substr(key, 1, length(CAST($1 AS TEXT))) = CAST($1 AS TEXT) ORDER BY key",
-            prefix,
-        )
-        return {key: json.loads(value) for key, value in map(tuple, rows)}
-
-    async def forget(self, key: str) -> None:
-        """Keep nothing under this name."""
-        await self._execute("DELETE FROM remembered WHERE key = $1", key)
-
-    async def _fetch(self, query: str, *values: Any) -> list[Any]:
-        async with told_plainly():
-            rows: list[Any] = await self._database.fetch(query, *values)
-            return rows
-
-    async def _value(self, query: str, *values: Any) -> Any:
-        rows = await self._fetch(query, *values)
-        return rows[0][0] if rows else None
-
-    async def _execute(self, query: str, *values: Any) -> None:
-        async with told_plainly():
-            await self._database.execute(query, *values)
-
-    async def _write(self, work: Coroutine[Any, Any, Result]) -> Result:
-        # mautrix rolls back for an Exception only: a cancellation in the middle would leave the transaction open on a
-        # connection that others go on to use. So it runs to its end, whoever has stopped waiting.
-        return await asyncio.shield(asyncio.ensure_future(work))
-
-    async def _in_turn(self, work: Coroutine[Any, Any, Result]) -> Result:
+    async def _in_turn(self, work: Coroutine[Any, Any, None]) -> None:
         """What sets the state of rooms goes one after the other: PostgreSQL would let two of them mix."""
         async with self._arriving:
-            return await work
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        anything: Any = self._database  # mautrix' own stubs call its context managers coroutines
-        async with told_plainly(), anything.acquire() as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Any]:
-        async with self._connection() as connection, connection.transaction():
-            yield connection
+            await work
 
 
 def _outdated(
@@ -717,85 +485,9 @@ def _words(text: str) -> list[str]:
     return words_of(content) if isinstance(content, dict) else []
 
 
-def as_json(value: Any) -> str:
-    """Compact JSON that both databases can keep: a lone surrogate, which is no UTF-8, stays escaped."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"))
-    return text
-
-
-def audit_hash(number: int, time: Moment, who: str, what: str, details: str, previous: str) -> str:
-    """SHA-256, in hexadecimal, of an audit line: a JSON array of its fields and the hash before it."""
-    line = json.dumps([number, time, who, what, details, previous], ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(line.encode()).hexdigest()
-
-
-def broken_link(entries: Iterable[AuditEntry], *, after: int = 0, previous: str = "") -> int | None:
-    """The number of the first line that was changed, added or left out, or None; `previous` is the hash before them."""
-    for expected, entry in enumerate(entries, after + 1):
-        chained = audit_hash(entry.number, entry.time, entry.who, entry.what, entry.details, previous)
-        if (entry.number, entry.previous, entry.hash) != (expected, previous, chained):
-            return expected
-        previous = entry.hash
-    return None
-
-
-def storable(text: str) -> str:
-    """The text without what a database column cannot hold: NUL (PostgreSQL) and lone surrogates (both)."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-
-
 def _events(rows: Iterable[Any]) -> list[StoredEvent]:
     return [StoredEvent(*row) for row in rows]
 
 
 def _one(rows: Sequence[Any]) -> StoredEvent | None:
     return StoredEvent(*rows[0]) if rows else None
-
-
-def try_to_open(path: str) -> None:
-    """Complain about a file that is no database before a connection is made, whose thread would outlive the failure."""
-    if not Path(path).absolute().parent.is_dir():
-        raise StoreRefused(
-            f"There is no folder for the database {path}: make it, or correct `database` in config.yaml."
-        )
-    # SQLite writes its journal beside the database.
-    if not os.access(Path(path).absolute().parent, os.W_OK | os.X_OK):
-        raise StoreRefused(
-            f"The bridge may not write into the folder of the database {path}: let its account write there, or correct "
-            "`database` in config.yaml."
-        )
-    try:
-        # All that was written lies in it: a new one is for the bridge's account alone, and its journals with it.
-        with suppress(OSError):
-            Path(path).touch(mode=0o600)
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA schema_version")
-    except sqlite3.OperationalError as error:
-        raise StoreUnavailable(f"The database {path} cannot be opened just now: {error}.") from error
-    except sqlite3.DatabaseError as error:
-        raise StoreRefused(f"{path} cannot be the database: {error}. Correct `database` in config.yaml.") from error
-
-
-@asynccontextmanager
-async def told_plainly() -> AsyncIterator[None]:
-    """Turn what the drivers raise into our exceptions; a mistake in our own SQL stays what it is."""
-    try:
-        yield
-    except UnsupportedDatabaseVersion as error:
-        raise StoreRefused(
-            f"The database was written by a newer version of qwil ({error})."
-            " Run that version, or restore a copy of the database from before the upgrade."
-        ) from error
-    except POSTGRES_REFUSES as error:
-        raise StoreRefused(f"The database refuses us: {error}. Check `database` in config.yaml.") from error
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in SQLITE_AWAY:
-            raise
-        raise StoreUnavailable(f"The database cannot be used just now: {error}.") from error
-    except POSTGRES_AWAY as error:
-        reason = str(error) or type(error).__name__
-        raise StoreUnavailable(f"The database cannot be reached just now: {reason}.") from error

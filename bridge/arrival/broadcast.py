@@ -18,8 +18,9 @@ from bridge.arrival.marks import said
 from bridge.arrival.welcome import with_names
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver, Refused, room_path
+from bridge.ledger import Job
 from bridge.policy_file import PolicySource
-from bridge.store import Job, Store
+from bridge.store import Store
 from policy.model import Membership, Moment, PersonId, UserId
 from policy.observation import RoomName
 from policy.reach import status

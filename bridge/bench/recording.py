@@ -13,8 +13,9 @@ from pathlib import Path
 from bridge.bench import long_chat
 from bridge.bench.measure import Row, in_turns
 from bridge.bench.size import Say, Size
+from bridge.database import SQLITE_SETTINGS
 from bridge.receive import as_event
-from bridge.store import SQLITE_SETTINGS, NewEvent, Store
+from bridge.store import NewEvent, Store
 
 NAME = "record"
 TIMES = 2

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from bridge.at_once import Follow, Statement, write_at_once
-from bridge.store import Store, StoreUnavailable
+from bridge.database import StoreUnavailable
+from bridge.store import Store
 
 REMEMBER = "INSERT INTO remembered (key, value) VALUES ($1, $2)"
 

@@ -10,8 +10,9 @@ import pytest
 
 from bridge.audit import PolicyLog, as_text, entries, verify
 from bridge.cli import main
+from bridge.ledger import broken_link
 from bridge.policy_writer import PolicyWriter
-from bridge.store import Store, broken_link
+from bridge.store import Store
 from policy.mistake import Mistake, Place
 from policy.model import Policy
 from policy.parse import parse

@@ -16,9 +16,10 @@ from bridge.config import Config
 from bridge.export_jobs import ExportJobs
 from bridge.export_order import REVIEW, Order
 from bridge.export_words import ExportWords
+from bridge.ledger import AuditEntry
 from bridge.observe import Observer
 from bridge.reviewing import may_export
-from bridge.store import AuditEntry, Store
+from bridge.store import Store
 from policy.model import Moment, UserId
 from tests.bridge.test_export_jobs import (
     ANN,

