@@ -29,7 +29,7 @@ from bridge.direct import Direct
 from bridge.export_words import ExportWords
 from bridge.homeserver import Homeserver, Refused, room_path
 from bridge.import_words import Importer
-from bridge.listen import CannotListenError, listen
+from bridge.listen import ENDING, CannotListenError, listen
 from bridge.module_check import (
     AFTERWARDS,
     NO_MODULE,
@@ -415,7 +415,7 @@ class Bridge:
         application = web.Application()
         self._receiver.add_routes(application)
         self._apply.add_routes(application)
-        runner = web.AppRunner(application)
+        runner = web.AppRunner(application, shutdown_timeout=ENDING)
         await runner.setup()
         try:
             appservice = self._config.appservice

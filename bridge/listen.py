@@ -6,6 +6,9 @@ import errno
 
 from aiohttp import web
 
+ENDING = 5.0
+"""Seconds in which what is being answered may come to its end when the bridge does; aiohttp would wait a minute."""
+
 WHY = {
     errno.EADDRINUSE: "another program listens there, perhaps another bridge that should be ended",
     errno.EACCES: "ports below 1024 are for root alone",

@@ -27,6 +27,7 @@ from bridge.before import Survey
 from bridge.config import Config
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver, HomeserverUnavailable, Refused
+from bridge.listen import ENDING
 from bridge.observe import Observer
 from bridge.originals import with_originals
 from bridge.perform import Performer
@@ -533,7 +534,7 @@ async def _in_place_of_the_bridge(config: Config, store: Store, homeserver: Home
     application = web.Application()
     restore = partial(with_originals, homeserver)
     Receiver(store, nobody_handles, hs_token=config.appservice.hs_token, restore=restore).add_routes(application)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, shutdown_timeout=ENDING)
     await runner.setup()
     try:
         try:

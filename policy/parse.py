@@ -470,9 +470,11 @@ class _Parsing:
             )
         people = self.register.people
         for book in books.keys() - staffed:
-            members = map(people.__getitem__, enrolled.members.get(book, ()))
+            members = list(map(people.__getitem__, enrolled.members.get(book, ())))
             if any(member.role == "client" and member.status != "left" for member in members):
-                text = f"book {book} has clients but no active staff: add one of the staff (BOOK-4, BOOK-11)"
+                invited = sorted(one.name for one in members if one.role == "staff" and one.status == "invited")
+                waiting = f" ({' or '.join(invited)} has to accept the invitation)" if invited else ""
+                text = f"book {book} has clients but no active staff{waiting}: add one of the staff (BOOK-4, BOOK-11)"
                 self.reading.note(books[book], text)
 
     def _covers(self, org: str, node: Node | None, sheet: Sheet, zone: tzinfo) -> Iterator[Cover]:

@@ -28,7 +28,7 @@ from bridge.commands import Word
 from bridge.config import Config
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver
-from bridge.listen import listen
+from bridge.listen import ENDING, listen
 from bridge.office import Office
 from bridge.perform import Performer
 from bridge.policy_file import PolicySource
@@ -140,7 +140,7 @@ class Reception:
             yield
             return
         # No access log: the addresses in it would be secrets.
-        runner = web.AppRunner(self._pages.application(), access_log=None)
+        runner = web.AppRunner(self._pages.application(), access_log=None, shutdown_timeout=ENDING)
         await runner.setup()
         try:
             await listen(runner, self._config.web.hostname, self._config.web.port, section="web")

@@ -67,6 +67,15 @@ def test_the_example_of_these_tests_is_without_mistakes() -> None:
     assert mistakes() == []
 
 
+def test_a_book_of_clients_without_active_staff_names_who_has_yet_to_accept() -> None:
+    invited = changed(PEOPLE, ("@m.lowe:example.org,,,,,", "@m.lowe:example.org,,,,invited,"))
+
+    assert (
+        "policy.yaml:12:7: book violin has clients but no active staff (Mia Lowe has to accept the invitation): "
+        "add one of the staff (BOOK-4, BOOK-11)"
+    ) in mistakes(people=invited)
+
+
 IN_THE_POLICY = {
     "unknown key of an organisation": (
         ("    books:", "    boks: {}\n    books:"),
