@@ -213,9 +213,10 @@ class Rows:
 
     def _changed(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Compared as meant, not as written; whoever has a name in one piece keeps it so."""
-        columns = dict(zip(_FIELD, self.meant, strict=True))
+        columns: dict[str, Any] = dict(zip(_FIELD, self.meant, strict=True))
         for index, place in self._known.items():
-            old, headings, fields = self.old[index], self.rewritten.get(index, ()), {}
+            old, fields = self.old[index], dict[str, Any]()
+            headings: Sequence[str] = self.rewritten.get(index, ())
             if not (old.first_name or old.last_name or _NAMES.isdisjoint(headings)):
                 headings = ["name", *(heading for heading in headings if heading not in NAMES)]
             for heading in headings:
