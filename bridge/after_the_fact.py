@@ -28,6 +28,7 @@ from policy.judge import UNLISTED, stranger
 from policy.model import Moment, UserId
 from policy.observation import INSIDE, Room
 from policy.question import Add
+from policy.reach import status
 from policy.rooms import chat_in_room, stands_for, stood_for
 from policy.takeover import shape
 
@@ -61,6 +62,8 @@ class AfterTheFact:
         self._homeserver = homeserver
         self._clock = clock
         self._since: Moment = 0.0
+        self._of_others: dict[str, StoredEvent] = {}
+        """An event of each room that was nobody's who could make a chat."""
 
     async def load(self) -> None:
         """Remember since when rooms are shaped."""
@@ -79,6 +82,14 @@ class AfterTheFact:
         elif event.type == "m.room.member" and event.content.get("membership") == "invite":
             await self._judge(room, UserId(event.sender), UserId(event.state_key), event.event_id)
 
+    async def look_again(self) -> None:
+        """A policy came into force: whoever it makes a member may have made a room a moment before."""
+        policy, now = self._source.policy, self._clock()
+        for event in [one for one in self._of_others.values() if self._observer.room(one.room_id) is None]:
+            made = await self._store.state(event.room_id, "m.room.create")
+            if made is not None and any(status(one, now) == "active" for one in policy.accounts.get(made.sender, ())):
+                await self._shape(event)
+
     async def _shape(self, event: StoredEvent) -> None:
         """Make a new room a chat; who was invited into it is judged at once, before anybody is joined."""
         made = await self._store.state(event.room_id, "m.room.create")
@@ -91,6 +102,10 @@ class AfterTheFact:
         if {*before.members, *before.invited} == {before.creator, self._observer.bot}:
             await self._direct.tell(before.creator, HERE, about=f"here {before.id}")
         wanted = shape(self._source.policy, before, self._clock(), bot=self._observer.bot)
+        if wanted is None:
+            self._of_others[event.room_id] = event
+        else:
+            self._of_others.pop(event.room_id, None)
         if isinstance(wanted, TakeOver):
             await self._performer.do(wanted)
             for user in before.invited:

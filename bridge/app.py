@@ -340,6 +340,8 @@ class Bridge:
         if self._has_module:
             await in_step(self._homeserver, lambda: self._source.digest)
         async with self._settling:
+            if not self._has_module:
+                await self._after_the_fact.look_again()
             await self._chats.settle_all()
             await self._notices.tell(self._source.policy)
         await self._planner.settle_profiles(self._performer)

@@ -132,3 +132,19 @@ async def test_marks_that_somebody_puts_on_a_room_count_for_nothing(school: Brid
     await eventually(lambda: okafor.members(room), lambda members: {BOT, ode.user_id} <= members)
     chat = await eventually(lambda: okafor.state(room, CHAT), lambda content: content["organisation"] == "hillside")
     assert chat["draft"] is False
+
+
+async def test_a_room_made_a_moment_before_its_creator_was_a_member_becomes_a_chat_too(
+    school: Bridged,
+) -> None:
+    okafor, lowe, stranger = await school.clients("okafor", "lowe", "stranger")
+    room = await stranger.create_room(okafor.user_id, preset="trusted_private_chat", room_version="11")
+    # What comes behind it has been handled, and so has it.
+    await shaped(lowe, okafor, room_version="11")
+    assert BOT not in await stranger.members(room)
+
+    member = two_schools.person("stranger", "staff", name="Nia New")
+    school.edit(two_schools.policy(hillside=[*two_schools.HILLSIDE, member]))
+
+    await eventually(lambda: stranger.members(room), lambda members: {BOT, okafor.user_id} <= members)
+    assert (await stranger.state(room, CHAT))["organisation"] == "hillside"
