@@ -73,7 +73,8 @@ class Survey:
             await until_available(self.look)
             await until_available(self.complete_histories)
             try:
-                await asyncio.wait_for(self._wanted.wait(), EVERY)
+                async with asyncio.timeout(EVERY):
+                    await self._wanted.wait()
             except TimeoutError:
                 self._looked = False
             else:

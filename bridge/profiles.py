@@ -104,7 +104,8 @@ class Profiles:
             await until_available(self.look)
             with suppress(TimeoutError):
                 while True:
-                    await asyncio.wait_for(self._wanted.wait(), EVERY)
+                    async with asyncio.timeout(EVERY):
+                        await self._wanted.wait()
                     await asyncio.sleep(BREATH)
                     await until_available(self.look_at_doubtful)
 

@@ -203,7 +203,8 @@ class Receiver:
         earliest = await self._wait_for(lambda: self._store.next_attempt(now))
         pause = LONGEST_IDLE if earliest is None else min(earliest - now, LONGEST_IDLE)
         try:
-            await asyncio.wait_for(self._arrived.wait(), pause)
+            async with asyncio.timeout(pause):
+                await self._arrived.wait()
         except TimeoutError:
             return
 

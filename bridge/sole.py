@@ -124,7 +124,8 @@ class _SessionLock(Sole):
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(lost.wait(), LOOK_EVERY)
+                async with asyncio.timeout(LOOK_EVERY):
+                    await lost.wait()
 
     async def let_go(self) -> None:
         """What the connection held is free at once."""

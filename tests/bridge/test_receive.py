@@ -631,3 +631,23 @@ async def test_kill_after_kill_at_random_points_loses_nothing_and_does_nothing_t
 
     await nothing_is_lost_and_nothing_done_twice(killable, store)
     assert killable.deaths >= 1
+
+
+async def test_a_bridge_that_is_told_to_end_as_something_arrives_ends(store: Store) -> None:
+    async def handle(_event: StoredEvent) -> None: ...
+
+    receiver = Receiver(store, handle, hs_token="secret")
+    running = asyncio.create_task(receiver.run())
+    await until(lambda: is_idle(receiver))
+
+    receiver.wake()
+    running.cancel()
+
+    done, _ = await asyncio.wait([running], timeout=5)
+    assert done == {running}
+    assert running.cancelled()
+
+
+async def is_idle(receiver: Receiver) -> bool:
+    """It waits for something to arrive."""
+    return bool(receiver._arrived._waiters)
