@@ -62,8 +62,8 @@ class AfterTheFact:
         self._homeserver = homeserver
         self._clock = clock
         self._since: Moment = 0.0
-        self._of_others: dict[str, StoredEvent] = {}
-        """An event of each room that was nobody's who could make a chat."""
+        self._of_others: dict[str, tuple[UserId, StoredEvent]] = {}
+        """Rooms whose creator could make no chat, with the creator and an event."""
 
     async def load(self) -> None:
         """Remember since when rooms are shaped."""
@@ -84,11 +84,13 @@ class AfterTheFact:
 
     async def look_again(self) -> None:
         """A policy came into force: whoever it makes a member may have made a room a moment before."""
-        policy, now = self._source.policy, self._clock()
-        for event in [one for one in self._of_others.values() if self._observer.room(one.room_id) is None]:
-            made = await self._store.state(event.room_id, "m.room.create")
-            if made is not None and any(status(one, now) == "active" for one in policy.accounts.get(made.sender, ())):
+        for creator, event in list(self._of_others.values()):
+            if self._observer.room(event.room_id) is None and self._is_active(creator):
                 await self._shape(event)
+
+    def _is_active(self, user: UserId) -> bool:
+        now = self._clock()
+        return any(status(one, now) == "active" for one in self._source.policy.accounts.get(user, ()))
 
     async def _shape(self, event: StoredEvent) -> None:
         """Make a new room a chat; who was invited into it is judged at once, before anybody is joined."""
@@ -102,10 +104,10 @@ class AfterTheFact:
         if {*before.members, *before.invited} == {before.creator, self._observer.bot}:
             await self._direct.tell(before.creator, HERE, about=f"here {before.id}")
         wanted = shape(self._source.policy, before, self._clock(), bot=self._observer.bot)
-        if wanted is None:
-            self._of_others[event.room_id] = event
-        else:
+        if self._is_active(before.creator):
             self._of_others.pop(event.room_id, None)
+        else:
+            self._of_others[event.room_id] = before.creator, event
         if isinstance(wanted, TakeOver):
             await self._performer.do(wanted)
             for user in before.invited:
