@@ -13,6 +13,7 @@ import aiohttp
 from bridge import app, config, registration
 from bridge.config import Config
 from bridge.demo.homeserver import Homeserver, free_port
+from policy.rooms import CHAT
 from tests.homeserver.conftest import BOT, PASSWORD, SERVER_NAME
 from tests.homeserver.matrix_client import Client, eventually
 
@@ -107,6 +108,17 @@ class Bridged:
             return [body for event, body in await self.said(client) if event not in known]
 
         return str((await eventually(answers, bool))[-1])
+
+
+async def begun(creator: Client, *others: Client, **request: Any) -> str:
+    """A chat with its first message, that everybody is in."""
+    room = await creator.create_room(*(other.user_id for other in others), **request)
+    await eventually(lambda: creator.members(room), lambda members: BOT in members)
+    await creator.send(room, "Good morning")
+    for other in others:
+        await eventually(other.joined_rooms, lambda rooms: room in rooms)
+    await eventually(lambda: creator.state(room, CHAT), lambda content: content["draft"] is False)
+    return room
 
 
 @asynccontextmanager

@@ -9,9 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from policy.rooms import CHAT
 from tests.homeserver import two_schools
-from tests.homeserver.bridged import Bridged, bridged
+from tests.homeserver.bridged import Bridged, begun, bridged
 from tests.homeserver.conftest import BOT, Connect, StartHomeserver
 from tests.homeserver.matrix_client import Client, eventually, refusal_of
 
@@ -22,17 +21,6 @@ PEOPLE = ["head", "okafor", "lowe", "chan", "diaz", "north", "rest", "ode", "ree
 async def school(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridged]:
     async with bridged(tmp_path_factory.mktemp("attacked"), two_schools.policy(), PEOPLE) as running:
         yield running
-
-
-async def begun(creator: Client, *others: Client, **request: Any) -> str:
-    """A chat with its first message, that everybody is in."""
-    room = await creator.create_room(*(other.user_id for other in others), **request)
-    await eventually(lambda: creator.members(room), lambda members: BOT in members)
-    await creator.send(room, "Good morning")
-    for other in others:
-        await eventually(other.joined_rooms, lambda rooms: room in rooms)
-    await eventually(lambda: creator.state(room, CHAT), lambda content: content["draft"] is False)
-    return room
 
 
 def text(body: str, **more: Any) -> dict[str, Any]:

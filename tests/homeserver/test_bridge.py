@@ -15,7 +15,7 @@ from bridge import app
 from bridge.store import Store
 from policy.rooms import CHAT, DRAFT
 from tests.homeserver import two_schools
-from tests.homeserver.bridged import Bridged, bridged
+from tests.homeserver.bridged import Bridged, begun, bridged
 from tests.homeserver.conftest import BOT
 from tests.homeserver.matrix_client import Client, eventually, refusal_of
 
@@ -35,17 +35,6 @@ async def the_policy_as_it_was(school: Bridged) -> AsyncIterator[None]:
     yield
     if school.settings.policy.read_text() != two_schools.policy():
         school.edit(two_schools.policy())
-
-
-async def begun(creator: Client, *others: Client, **request: Any) -> str:
-    """A chat with its first message, that everybody is in."""
-    room = await creator.create_room(*(other.user_id for other in others), **request)
-    await eventually(lambda: creator.members(room), lambda members: BOT in members)
-    await creator.send(room, "Good morning")
-    for other in others:
-        await eventually(other.joined_rooms, lambda rooms: room in rooms)
-    await eventually(lambda: creator.state(room, CHAT), lambda content: content["draft"] is False)
-    return room
 
 
 async def look_of(client: Client, room: str, user: str) -> dict[str, Any]:

@@ -11,10 +11,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from policy.rooms import CHAT
 from tests.homeserver import two_schools
-from tests.homeserver.bridged import Bridged, bridged
-from tests.homeserver.conftest import BOT, Connect, StartHomeserver
+from tests.homeserver.bridged import Bridged, begun, bridged
+from tests.homeserver.conftest import Connect, StartHomeserver
 from tests.homeserver.matrix_client import Client, eventually, refusal_of
 
 PEOPLE = ["head", "okafor", "lowe", "chan", "diaz", "ode", "reed"]
@@ -54,17 +53,6 @@ async def everybody_back(school: Bridged) -> AsyncIterator[None]:
     okafor, chan = await school.clients("okafor", "chan")
     for one, name in ((okafor, "Pat Chan"), (chan, "Tom Okafor")):
         await eventually(lambda one=one, name=name: one.find_people(name), bool)
-
-
-async def chat(creator: Client, *others: Client) -> str:
-    """A chat that has begun."""
-    room = await creator.create_room(*(other.user_id for other in others))
-    await eventually(lambda: creator.members(room), lambda members: BOT in members)
-    await creator.send(room, "Good morning")
-    for other in others:
-        await eventually(other.joined_rooms, lambda rooms: room in rooms)
-    await eventually(lambda: creator.state(room, CHAT), lambda content: content["draft"] is False)
-    return room
 
 
 async def uploaded(client: Client, http: aiohttp.ClientSession) -> str:
@@ -108,7 +96,7 @@ async def test_a_suspended_client_downloads_no_picture_of_their_chats_until_they
     school: Bridged, http: aiohttp.ClientSession
 ) -> None:
     okafor, chan = await school.clients("okafor", "chan")
-    address = await picture_in(await chat(okafor, chan), okafor, http)
+    address = await picture_in(await begun(okafor, chan), okafor, http)
     assert [await downloaded(chan, address, kind) for kind in ("download", "thumbnail")] == [200, 200]
 
     school.edit(policy(chan="suspended"))
@@ -135,8 +123,8 @@ async def test_who_is_suspended_in_one_school_goes_on_in_the_other(
     school: Bridged, http: aiohttp.ClientSession
 ) -> None:
     okafor, ode, chan, head = await school.clients("okafor", "ode", "chan", "head")
-    at_hillside = await picture_in(await chat(head, okafor, chan), chan, http)
-    at_riverside = await picture_in(await chat(ode, okafor), ode, http)
+    at_hillside = await picture_in(await begun(head, okafor, chan), chan, http)
+    at_riverside = await picture_in(await begun(ode, okafor), ode, http)
 
     school.edit(policy(okafor="suspended"))
     await status_in_force(okafor, at_hillside, open_=False)
@@ -146,7 +134,7 @@ async def test_who_is_suspended_in_one_school_goes_on_in_the_other(
 
 async def test_a_badge_is_everybodys(school: Bridged) -> None:
     okafor, chan = await school.clients("okafor", "chan")
-    room = await chat(okafor, chan)
+    room = await begun(okafor, chan)
     seen = await eventually(
         lambda: okafor.state(room, "m.room.member", okafor.user_id), lambda one: "avatar_url" in one
     )
@@ -158,8 +146,8 @@ async def test_a_badge_is_everybodys(school: Bridged) -> None:
 
 async def test_an_export_is_downloaded_only_while_its_organisation_is_theirs(school: Bridged) -> None:
     okafor, ode, chan = await school.clients("okafor", "ode", "chan")
-    at_hillside = await exported(school, okafor, await chat(okafor, chan))
-    at_riverside = await exported(school, okafor, await chat(ode, okafor))
+    at_hillside = await exported(school, okafor, await begun(okafor, chan))
+    at_riverside = await exported(school, okafor, await begun(ode, okafor))
     assert [await downloaded(okafor, address) for address in (at_hillside, at_riverside)] == [200, 200]
 
     school.edit(policy(okafor="suspended"))
@@ -185,7 +173,7 @@ async def test_who_is_suspended_cannot_show_themselves_what_they_were_shown(
     school: Bridged, http: aiohttp.ClientSession
 ) -> None:
     okafor, chan = await school.clients("okafor", "chan")
-    address = await picture_in(await chat(okafor, chan), okafor, http)
+    address = await picture_in(await begun(okafor, chan), okafor, http)
     direct = await school.direct(chan)
     # While they are active it is theirs to send; a message of their own opens nothing later.
     await show(direct, chan, address)
@@ -213,8 +201,8 @@ async def test_files_of_the_organisation_that_suspended_somebody_are_not_taken_i
     school: Bridged, http: aiohttp.ClientSession, way: dict[str, object]
 ) -> None:
     okafor, ode, head, chan = await school.clients("okafor", "ode", "head", "chan")
-    at_hillside = await picture_in(await chat(head, okafor, chan), chan, http)
-    room = await chat(ode, okafor)
+    at_hillside = await picture_in(await begun(head, okafor, chan), chan, http)
+    room = await begun(ode, okafor)
     school.edit(policy(okafor="suspended"))
     await status_in_force(okafor, at_hillside, open_=False)
     own = await uploaded(okafor, http)
@@ -239,7 +227,7 @@ async def test_who_is_suspended_in_one_school_shares_files_in_the_other(
 ) -> None:
     okafor, ode, reed = await school.clients("okafor", "ode", "reed")
     school.edit(policy(okafor="suspended"))
-    room, another = await chat(ode, okafor), await chat(okafor, reed)
+    room, another = await begun(ode, okafor), await begun(okafor, reed)
     theirs = await picture_in(room, ode, http)
     await eventually(lambda: downloaded(okafor, "mxc://qwil.test/none"), lambda seen: seen != 404)
 
@@ -258,7 +246,7 @@ async def test_files_are_closed_although_the_bridge_has_removed_nobody_yet(
     school: Bridged, http: aiohttp.ClientSession
 ) -> None:
     okafor, chan = await school.clients("okafor", "chan")
-    room = await chat(okafor, chan)
+    room = await begun(okafor, chan)
     address = await picture_in(room, okafor, http)
     await school.stop()
     try:
@@ -333,7 +321,7 @@ ODD_WAYS = [
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 async def test_no_odd_way_of_asking_gives_a_file(school: Bridged, http: aiohttp.ClientSession, method: str) -> None:
     okafor, chan = await school.clients("okafor", "chan")
-    address = (await picture_in(await chat(okafor, chan), okafor, http)).removeprefix("mxc://")
+    address = (await picture_in(await begun(okafor, chan), okafor, http)).removeprefix("mxc://")
     school.edit(policy(chan="suspended"))
     await status_in_force(chan, f"mxc://{address}", open_=False)
 
@@ -348,7 +336,7 @@ async def test_no_odd_way_of_asking_gives_a_file(school: Bridged, http: aiohttp.
 
 async def test_without_an_account_nothing_is_given(school: Bridged, http: aiohttp.ClientSession) -> None:
     okafor, chan = await school.clients("okafor", "chan")
-    address = (await picture_in(await chat(okafor, chan), okafor, http)).removeprefix("mxc://")
+    address = (await picture_in(await begun(okafor, chan), okafor, http)).removeprefix("mxc://")
 
     for path in (f"/_matrix/media/v3/download/{address}", f"/_matrix/media/r0/thumbnail/{address}?width=32&height=32"):
         async with http.get(f"{okafor.homeserver.url}{path}") as answer:
@@ -359,7 +347,7 @@ async def test_what_was_uploaded_before_synapse_asked_for_accounts_is_not_given_
     school: Bridged, http: aiohttp.ClientSession
 ) -> None:
     okafor, chan = await school.clients("okafor", "chan")
-    address = await picture_in(await chat(okafor, chan), okafor, http)
+    address = await picture_in(await begun(okafor, chan), okafor, http)
     server, media = address.removeprefix("mxc://").split("/")
     # As Synapse keeps what came to it before it had `enable_authenticated_media`.
     with closing(sqlite3.connect(school.homeserver.folder / "homeserver.db")) as database, database:

@@ -15,9 +15,8 @@ from bridge.ledger import AuditEntry
 from bridge.planning import MOVED, apply_from_outside, plan_from_record
 from bridge.store import Store
 from policy.plan import Plan
-from policy.rooms import CHAT
 from tests.homeserver import two_schools
-from tests.homeserver.bridged import Bridged, bridged
+from tests.homeserver.bridged import Bridged, begun, bridged
 from tests.homeserver.conftest import BOT
 from tests.homeserver.matrix_client import Client, RefusedError, eventually
 
@@ -35,16 +34,6 @@ async def school(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Brid
 async def the_policy_as_it_was(school: Bridged) -> AsyncIterator[None]:
     yield
     school.edit(two_schools.policy())
-
-
-async def begun(creator: Client, *others: Client, name: str) -> str:
-    room = await creator.create_room(*(other.user_id for other in others), name=name)
-    await eventually(lambda: creator.members(room), lambda members: BOT in members)
-    await creator.send(room, "Good morning")
-    for other in others:
-        await eventually(other.joined_rooms, lambda rooms: room in rooms)
-    await eventually(lambda: creator.state(room, CHAT), lambda content: content["draft"] is False)
-    return room
 
 
 async def recorded(school: Bridged) -> Plan:
