@@ -221,8 +221,14 @@ class Bridge:
             settings=settings,
             planner=self._planner,
         )
-        writer = PolicyWriter(config.policy)
-        office = Office(store=store, writer=writer)
+        self._take_words(config, store, homeserver)
+        self._keep_watch(config, store, homeserver)
+        self._has_module = True
+        self._settling = asyncio.Lock()
+
+    def _take_words(self, config: Config, store: Store, homeserver: Homeserver) -> None:
+        """Put together what answers people."""
+        office = Office(store=store, writer=PolicyWriter(config.policy))
         attachments = Attachments(config, homeserver, self._direct)
         importer = Importer(store=store, office=office, carrier=attachments)
         self._reception = Reception(
@@ -234,7 +240,6 @@ class Bridge:
             direct=self._direct,
         )
         self._exports = _export_jobs(config, self._source, store, self._observer, homeserver, self._direct, attachments)
-        self._media = _media_hashes(config, store, self._observer)
         exports = self._export_words = ExportWords(store=store, observer=self._observer, jobs=self._exports)
         administration = Administration(office, exports.status_lines).words()
         self._commands = Commands(
@@ -253,12 +258,16 @@ class Bridge:
                 **self._reception.words(office, attachments, administration),
             },
         )
+
+    def _keep_watch(self, config: Config, store: Store, homeserver: Homeserver) -> None:
+        """Put together what follows the homeserver and the policy."""
+        self._media = _media_hashes(config, store, self._observer)
         self._receiver = Receiver(
             store, self.handle, hs_token=config.appservice.hs_token, restore=partial(with_originals, homeserver)
         )
-        self._catch_up = CatchUp(store, homeserver, bot=bot, arrived=self._receiver.wake)
+        self._catch_up = CatchUp(store, homeserver, bot=self._observer.bot, arrived=self._receiver.wake)
         self._notices = Notices(store, self._direct)
-        self._policy_log = PolicyLog(store, writer.read)
+        self._policy_log = PolicyLog(store, PolicyWriter(config.policy).read)
         self._refusals = Refusals(homeserver, store)
         self._after_the_fact = AfterTheFact(
             source=self._source,
@@ -274,8 +283,6 @@ class Bridge:
             admin=config.admin,
             put_right=lambda: self._planner.settle_profiles(self._performer),
         )
-        self._has_module = True
-        self._settling = asyncio.Lock()
         self._apply = ApplyRoute(
             source=self._source,
             as_token=config.appservice.as_token,

@@ -47,7 +47,7 @@ def _in_the_thread(database: sqlite3.Connection, text: str, values: Sequence[Any
         for statement in follow(row):
             database.executemany(_marked(statement.text), statement.rows)
         database.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # whatever ended it, the end of the program too: nothing of it stays begun
         database.rollback()
         raise
 

@@ -85,7 +85,7 @@ class Connected:
         try:
             async with told_plainly():
                 await database.start()
-        except BaseException:
+        except BaseException:  # also when told to end: its threads would outlive us
             await database.stop()
             raise
         return cls(database)
