@@ -227,9 +227,10 @@ async def test_who_is_suspended_in_one_school_shares_files_in_the_other(
 ) -> None:
     okafor, ode, reed = await school.clients("okafor", "ode", "reed")
     school.edit(policy(okafor="suspended"))
+    # Before that, a chat of theirs would be begun for the school that suspends them.
+    await eventually(lambda: downloaded(okafor, "mxc://qwil.test/none"), lambda seen: seen == (403, CLOSED, ["USR-1"]))
     room, another = await begun(ode, okafor), await begun(okafor, reed)
     theirs = await picture_in(room, ode, http)
-    await eventually(lambda: downloaded(okafor, "mxc://qwil.test/none"), lambda seen: seen != 404)
 
     own = await picture_in(room, okafor, http)
     await show(another, okafor, theirs)
