@@ -471,6 +471,10 @@ def _mistyped(attempt: Attempt) -> Objection | None:
 def _opening(policy: Policy, room: Room, chat: Chat, who: Membership, now: Moment) -> Verdict:
     """Everybody held is judged again, against the chat as it grows; who may not enter by now is left out."""
     growing = replace(chat, participants=(who.id,))
+    own = decide(policy, Send(who.id, replace(growing, draft=False)), now)
+    if not own.allowed:
+        # Who may write nothing may bring in nobody either, which is no reason to be told to invite somebody.
+        return _so(own)
     entering: list[UserId] = []
     for user in room.held:
         whom = stands_for(policy, chat.organisation, user, now)

@@ -109,6 +109,16 @@ def test_a_draft_without_anybody_who_may_enter_stays_one(policy: Policy) -> None
     assert rules(policy, chat(HEAD, draft=True, held=(KAY, NOBODY)), message(HEAD)) == ("CHAT-7",)
 
 
+def test_who_is_suspended_meanwhile_is_told_that_and_not_to_invite_somebody(policy: Policy) -> None:
+    refused = verdict(policy, chat(SUE, draft=True, held=(TOM,)), message(SUE))
+
+    assert isinstance(refused, Refused)
+    assert (refused.text, refused.rules) == (
+        "Your membership of Hill is suspended. Please ask its office.",
+        ("USR-1",),
+    )
+
+
 @pytest.mark.parametrize("body", ["!rename Autumn", " !ADD pat", "!staff-only", "!help"])
 def test_words_to_the_bot_open_nothing(policy: Policy, body: str) -> None:
     assert verdict(policy, chat(HEAD, draft=True, held=(TOM,)), message(HEAD, body)) == Passes()
