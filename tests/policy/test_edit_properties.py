@@ -115,7 +115,7 @@ def changes(draw: st.DrawFn) -> list[Change]:
 
 
 @given(layouts(), changes())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_the_rules_allow_is_written_and_means_what_was_asked(files: Files, wanted: list[Change]) -> None:
     policy = policy_in(files)
     assert isinstance(policy, Policy), (policy, files.text.decode())
@@ -136,7 +136,7 @@ def test_what_the_rules_allow_is_written_and_means_what_was_asked(files: Files, 
 
 
 @given(layouts(), changes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_done_already_is_not_done_again(files: Files, wanted: list[Change]) -> None:
     once = [change for change in wanted if not isinstance(change, RemoveFromBook)]
     result = edit(files, once)
@@ -148,7 +148,7 @@ def test_what_is_done_already_is_not_done_again(files: Files, wanted: list[Chang
 
 
 @given(layouts(), changes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_comments_stay_all_of_them(files: Files, wanted: list[Change]) -> None:
     kept = [change for change in wanted if not isinstance(change, RemoveFromBook)]
 

@@ -9,7 +9,7 @@ from math import inf
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -306,7 +306,6 @@ PIECES = st.sampled_from(
 TEXTS = st.one_of(st.text(), st.lists(PIECES).map(" ".join), st.lists(PIECES).map("".join))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXTS, st.binary())
 @example("organisations: {a: {people: hillside.csv}}", b"")
 @example("? [a]\n: b", b"")
@@ -320,7 +319,6 @@ def test_no_text_makes_parsing_raise(text: str, people: bytes) -> None:
     assert isinstance(result, Policy) or all(mistake.place.line > 0 for mistake in result)
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(), TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass"))))
 @example(b"\xff\xfeo\x00")
 def test_no_bytes_make_parsing_raise(data: bytes) -> None:
@@ -329,7 +327,6 @@ def test_no_bytes_make_parsing_raise(data: bytes) -> None:
     assert isinstance(result, Policy) or result
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_slip_of_the_pen_makes_parsing_raise(data: st.DataObject) -> None:
     def slipped(text: str) -> str:
