@@ -14,11 +14,12 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 import attr
-from synapse.api.errors import Codes, NotFoundError
+from synapse.api.errors import NotFoundError
 from synapse.events import EventBase
 from synapse.module_api import ModuleApi
 from synapse.module_api.errors import ConfigError
@@ -26,7 +27,7 @@ from synapse.storage.database import LoggingTransaction, make_in_list_sql_clause
 
 from policy.client_error import client_error
 from policy.decision import Objection
-from policy.judge import Refused
+from policy.judge import Refused, refused
 from policy.model import Moment, Policy, UserId
 from policy.reach import status
 from policy.rooms import CHAT, GIVEN_FOR, is_picture_of_ours, stands_for
@@ -40,6 +41,9 @@ _PATH = re.compile(r"/_matrix/client/v1/media/(?:download|thumbnail)/([^/]*)/([^
 _SCHEME = "mxc://"
 _SAID = re.compile(r"mxc:/[^\s\"'<>]*", re.IGNORECASE)
 """What looks like an address in a text, also in its HTML."""
+
+_LONGEST = 255
+"""Characters of an address that are put on record; what is asked for may be anything."""
 
 _CLOSED = Objection("USR-1", "This file is from a chat that you are not in. Please ask your organisation's office.")
 _PASSED_ON = Objection("USR-1", "You can pass on a file only from a chat that you are in.")
@@ -63,9 +67,11 @@ class Downloads:
         bot: UserId,
         governs: Callable[[UserId], bool],
         policy: Callable[[], Policy | None],
+        closed: Callable[[str], AbstractContextManager[None]],
     ) -> None:
+        """Within `closed`, which is told what is asked for, whatever goes wrong refuses, and a refusal is on record."""
         self._api, self._server = api, api.server_name
-        self._bot, self._governs, self._policy = bot, governs, policy
+        self._bot, self._governs, self._policy, self._closed = bot, governs, policy, closed
         # What the module interface has no calls for: Synapse's own parts, whose types change from release to release.
         self._hs: Any = api._hs
         self._store: Any = self._hs.get_datastores().main
@@ -78,11 +84,9 @@ class Downloads:
                 "qwil policy module: whoever knows the address of a file would be given it, without an account; "
                 "set enable_authenticated_media to true"
             )
-        auth, callbacks = self._hs.get_auth(), self._hs.get_module_api_callbacks()
-        rules, spam = callbacks.third_party_event_rules, callbacks.spam_checker
+        auth, rules = self._hs.get_auth(), self._hs.get_module_api_callbacks().third_party_event_rules
         self._who_asks_without_us, auth.get_user_by_req = auth.get_user_by_req, self._who_asks
         self._allowed_without_us, rules.check_event_allowed = rules.check_event_allowed, self._allowed
-        self._spam_without_us, spam.check_event_for_spam = spam.check_event_for_spam, self._spam
         for name in ("get_local_media", "get_cached_remote_media"):
             setattr(self._store, name, _as_uploaded_now(getattr(self._store, name)))
         if keeps_files:
@@ -96,7 +100,9 @@ class Downloads:
         asked = _PATH.match(request.path.decode(errors="replace"))
         # The bridge looks for whom it does what it does.
         if asked and requester.app_service_id is None:
-            await self._judge(UserId(requester.user.to_string()), _SCHEME + "/".join(map(unquote, asked.groups())))
+            user, address = UserId(requester.user.to_string()), _SCHEME + "/".join(map(unquote, asked.groups()))
+            with self._closed(f"downloading {address[:_LONGEST]} by {user}"):
+                await self._judge(user, address)
         return requester
 
     async def _judge(self, user: UserId, address: str) -> None:
@@ -121,15 +127,14 @@ class Downloads:
 
     async def _allowed(self, event: EventBase, context: Any) -> Any:
         """What the rules say of an event of ours; and nobody passes on a file that is not for them."""
-        if await self._passes_on(event):
-            raise client_error(_PASSED_ON)
+        with self._closed(f"{event.type} by {event.sender} in {event.room_id}"):
+            if refusal := await self.refusal_to_pass_on(event):
+                raise client_error(refusal)
         return await self._allowed_without_us(event, context)
 
-    async def _spam(self, event: EventBase) -> Any:
-        """The same for events of other servers, which come by here alone; those of ours were judged."""
-        if not self._api.is_mine(event.sender) and await self._passes_on(event):
-            return Codes.FORBIDDEN, {}
-        return await self._spam_without_us(event)
+    async def refusal_to_pass_on(self, event: EventBase) -> Refused | None:
+        """Why its sender may not send this event because of a file in it; None where that is no reason."""
+        return refused(_PASSED_ON) if await self._passes_on(event) else None
 
     async def _passes_on(self, event: EventBase) -> bool:
         policy, user = self._policy(), UserId(event.sender)

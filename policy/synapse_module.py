@@ -128,6 +128,7 @@ class PolicyModule:
         self._process = uuid.uuid4().hex[:12]
         self._refusals = Refusals(self._process)
         self._policy_server = PolicyServer(api, config.policy_key, self._judged_from_elsewhere)
+        self._downloads = Downloads(api, self._settings.bot, self._governs, lambda: self._file.policy, self._closed)
         self._file = PolicyFile(config.policy, prepare=self._prepared)
         self._file.load()
         self._file.watch()
@@ -169,7 +170,7 @@ class PolicyModule:
         SaidOfOneself(self._api, self._governs).register()
         OwnWords(self._api, self._governs).register()
         OwnPace(self._api, self._let_in).register()
-        Downloads(self._api, self._settings.bot, self._governs, lambda: self._file.policy).register()
+        self._downloads.register()
 
     def _prepared(self, policy: Policy) -> Iterator[None]:
         with_several(policy)
@@ -415,6 +416,8 @@ class PolicyModule:
         return verdict
 
     async def _verdict_from_elsewhere(self, event: EventBase) -> Passes | Refused:
+        if refusal := await self._downloads.refusal_to_pass_on(event):
+            return refusal
         state = await self._api.get_room_state(event.room_id)
         if _CREATE not in state:
             # A room of another server: whether our people may be invited there is asked below.

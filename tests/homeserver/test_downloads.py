@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -11,6 +12,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from bridge.audit import entries
+from bridge.store import Store
 from tests.homeserver import two_schools
 from tests.homeserver.bridged import Bridged, begun, bridged
 from tests.homeserver.conftest import Connect, StartHomeserver
@@ -108,6 +111,33 @@ async def test_a_suspended_client_downloads_no_picture_of_their_chats_until_they
 
     school.edit(policy())
     await status_in_force(chan, address, open_=True)
+
+
+async def test_what_was_not_downloaded_and_not_passed_on_is_in_the_audit(
+    school: Bridged, http: aiohttp.ClientSession
+) -> None:
+    okafor, ode, head, chan = await school.clients("okafor", "ode", "head", "chan")
+    address = await picture_in(await begun(head, okafor, chan), chan, http)
+    room = await begun(ode, okafor)
+    school.edit(policy(okafor="suspended"))
+    await status_in_force(okafor, address, open_=False)
+
+    refused = await refusal_of(show(room, okafor, address))
+
+    wanted = {f"downloading {address} by {okafor.user_id}": CLOSED}
+    wanted[f"m.room.message by {okafor.user_id} in {room}"] = refused.error
+    assert refused.error == PASSED_ON
+    await eventually(lambda: refused_by_the_homeserver(school, okafor), lambda found: wanted.items() <= found.items())
+
+
+async def refused_by_the_homeserver(school: Bridged, client: Client) -> dict[str, str]:
+    """What the audit has of somebody that the homeserver refused by USR-1, with what they were told."""
+    store = await Store.open(school.settings.database)
+    try:
+        found = [json.loads(one.details) async for one in entries(store, who=client.user_id, what="refused")]
+    finally:
+        await store.close()
+    return {one["what"]: one["text"] for one in found if one["because"] == ["USR-1"]}
 
 
 async def test_files_of_other_servers_are_not_even_asked_for(school: Bridged) -> None:

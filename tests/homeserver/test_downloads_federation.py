@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from tests.homeserver.conftest import Connect
-from tests.homeserver.matrix_client import Client, eventually
+from tests.homeserver.matrix_client import Client, eventually, refusal_of
 from tests.homeserver.test_downloads import show, uploaded
 from tests.homeserver.two_servers import Peer, People, TwoServers, shared_chat, two_servers
 
@@ -143,7 +143,9 @@ async def test_who_is_suspended_in_one_school_does_not_pass_its_files_on_in_the_
     servers.policy.write_text(servers.policy.read_text() + brook)
     await eventually(lambda: people["qwil"].ask("GET", STATUS), lambda status: status["people"] == known + 2)
 
-    await show(room, ben, ours)
+    # Their own server asks before it sends, so that no third one is shown the file either.
+    refused = await refusal_of(show(room, ben, ours))
+    assert (refused.error, refused.rules) == ("You can pass on a file only from a chat that you are in.", ["USR-1"])
     their_own = await picture_in(room, ben, http)
 
     seen = await eventually(lambda: head.messages(room), lambda events: events[-1]["content"].get("url") == their_own)
