@@ -14,7 +14,6 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
@@ -27,6 +26,7 @@ from synapse.storage.database import LoggingTransaction, make_in_list_sql_clause
 
 from policy.client_error import client_error
 from policy.decision import Objection
+from policy.in_force import InForce
 from policy.judge import Refused, refused
 from policy.model import Moment, Policy, UserId
 from policy.reach import status
@@ -61,17 +61,9 @@ class _Shown(NamedTuple):
 class Downloads:
     """Stands between the media repository and those whom the policy is for."""
 
-    def __init__(
-        self,
-        api: ModuleApi,
-        bot: UserId,
-        governs: Callable[[UserId], bool],
-        policy: Callable[[], Policy | None],
-        closed: Callable[[str], AbstractContextManager[None]],
-    ) -> None:
-        """Within `closed`, which is told what is asked for, whatever goes wrong refuses, and a refusal is on record."""
+    def __init__(self, api: ModuleApi, bot: UserId, in_force: InForce) -> None:
         self._api, self._server = api, api.server_name
-        self._bot, self._governs, self._policy, self._closed = bot, governs, policy, closed
+        self._bot, self._in_force = bot, in_force
         # What the module interface has no calls for: Synapse's own parts, whose types change from release to release.
         self._hs: Any = api._hs
         self._store: Any = self._hs.get_datastores().main
@@ -101,14 +93,14 @@ class Downloads:
         # The bridge looks for whom it does what it does.
         if asked and requester.app_service_id is None:
             user, address = UserId(requester.user.to_string()), _SCHEME + "/".join(map(unquote, asked.groups()))
-            with self._closed(f"downloading {address[:_LONGEST]} by {user}"):
+            with self._in_force.closed(f"downloading {address[:_LONGEST]} by {user}"):
                 await self._judge(user, address)
         return requester
 
     async def _judge(self, user: UserId, address: str) -> None:
-        if user == self._bot or not (self._governs(user) or await self._is_judged(address)):
+        if user == self._bot or not (self._in_force.governs(user) or await self._is_judged(address)):
             return
-        if (policy := self._policy()) is None:
+        if (policy := self._in_force.latest) is None:
             raise client_error(_NO_POLICY)
         if restricted(policy, user, time.time()) and not await self._may_have(policy, user, address):
             raise client_error(_CLOSED)
@@ -127,7 +119,7 @@ class Downloads:
 
     async def _allowed(self, event: EventBase, context: Any) -> Any:
         """What the rules say of an event of ours; and nobody passes on a file that is not for them."""
-        with self._closed(f"{event.type} by {event.sender} in {event.room_id}"):
+        with self._in_force.closed(f"{event.type} by {event.sender} in {event.room_id}"):
             if refusal := await self.refusal_to_pass_on(event):
                 raise client_error(refusal)
         return await self._allowed_without_us(event, context)
@@ -137,9 +129,9 @@ class Downloads:
         return refused(_PASSED_ON) if await self._passes_on(event) else None
 
     async def _passes_on(self, event: EventBase) -> bool:
-        policy, user = self._policy(), UserId(event.sender)
+        policy, user = self._in_force.latest, UserId(event.sender)
         # Without a policy nothing is sent; and the picture of a member is theirs by other rules.
-        if policy is None or event.type == "m.room.member" or not self._governs(user):
+        if policy is None or event.type == "m.room.member" or not self._in_force.governs(user):
             return False
         for address in addresses(event.content) if restricted(policy, user, time.time()) else ():
             if not await self._uploaded(user, address) and not await self._may_have(policy, user, address):
@@ -167,7 +159,7 @@ class Downloads:
         upload = await self._upload(address)
         if upload is None or self._is_everybodys(upload) or not await self._is_judged(address):
             return True
-        policy = self._policy()
+        policy = self._in_force.latest
         people = people_of(policy, server, time.time()) if policy is not None else []
         were_in = await self._rooms_ever_of(people)
         for one in await self._shown(were_in, address):
@@ -190,7 +182,9 @@ class Downloads:
     async def _is_judged(self, address: str) -> bool:
         """Whether an upload is by somebody in an organisation; others are left alone among themselves."""
         upload = await self._upload(address)
-        return upload is not None and (upload.user_id == self._bot or self._governs(UserId(str(upload.user_id))))
+        return upload is not None and (
+            upload.user_id == self._bot or self._in_force.governs(UserId(str(upload.user_id)))
+        )
 
     async def _is_among(self, shown: Iterable[_Shown], policy: Policy | None, people: Collection[UserId]) -> bool:
         """Whether any of these events is for one of those people, by the memberships they have now."""

@@ -15,8 +15,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from canonicaljson import encode_canonical_json
@@ -26,16 +25,16 @@ from synapse.events import EventBase
 from synapse.module_api import NOT_SPAM, ModuleApi
 from synapse.module_api.errors import ConfigError
 from synapse.types import JsonDict, StateMap, UserID
-from twisted.internet.defer import CancelledError
 
 from policy.archive import ARCHIVED, EVERY, Archive
-from policy.client_error import client_error, rules_told
-from policy.creation import Making, room_asked_for, spanning_steps
+from policy.client_error import client_error
+from policy.creation import Making, room_asked_for
 from policy.decision import Badge, Decision, Objection
 from policy.departed import Departed
 from policy.devices import Devices
+from policy.directory import Directory
 from policy.downloads import Downloads
-from policy.hot_reload import PolicyFile
+from policy.in_force import FAULT, InForce
 from policy.judge import (
     REDACTION,
     UNLISTED,
@@ -60,19 +59,17 @@ from policy.module_settings import Settings, settings_from
 from policy.module_status import PATH, StatusResource
 from policy.own_pace import OwnPace
 from policy.own_words import OwnWords
-from policy.people_search import means_the_bot, people_found, reaches
+from policy.people_search import reaches
 from policy.policy_server import PolicyServer
 from policy.profiles import badge_named, media_id
-from policy.reach import with_several
 from policy.refusals import Refusals, doing
 from policy.room import Attempt, Room, room_of, user_ids
 from policy.room_events import ENTRY, MAILED, POLICY_STAYS, PUBLISHED
-from policy.rooms import BOT_NAME, DRAFT
+from policy.rooms import DRAFT
 from policy.said_of_oneself import SaidOfOneself
 from policy.settled import StateNumber, has_passed, settle, settles
 from policy.terms import owed_objection
 from policy.terms_file import OwedFile
-from policy.turns import turn_steps
 from policy.words import is_command
 
 if TYPE_CHECKING:
@@ -94,9 +91,6 @@ _LARGEST_OPENING = MAX_PDU_SIZE - 1024
 _MAKING_SECONDS = 60
 _MOST_BADGES = 100_000
 
-_NO_POLICY = Refused("The rules of this server cannot be read at the moment, so nothing can be done. Please try later.")
-_FAULT = Refused("This could not be checked against the rules and was not done. Please tell an administrator.")
-_STRANGERS_PROFILE = Objection("DIR-4", "You can look up people you can reach or share a chat with, nobody else.")
 _OTHER_SERVERS = Objection("DIR-4", "Members of this server are invited only by people of their own network.")
 _NOT_MADE = Objection("REV-1", "Rooms are made by starting a chat, and are not upgraded or copied.")
 
@@ -127,11 +121,11 @@ class PolicyModule:
         self._refuse_forced_encryption()
         self._process = uuid.uuid4().hex[:12]
         self._refusals = Refusals(self._process)
+        self._in_force = InForce(config, api.server_name, self._refusals)
         self._policy_server = PolicyServer(api, config.policy_key, self._judged_from_elsewhere)
-        self._downloads = Downloads(api, self._settings.bot, self._governs, lambda: self._file.policy, self._closed)
-        self._file = PolicyFile(config.policy, prepare=self._prepared)
-        self._file.load()
-        self._file.watch()
+        self._downloads = Downloads(api, config.bot, self._in_force)
+        self._directory = Directory(api, config.bot, self._in_force)
+        self._in_force.follow()
         self._owed = OwedFile(config.policy)
         self._owed.load()
         self._owed.watch()
@@ -149,33 +143,24 @@ class PolicyModule:
             user_may_join_room=self.user_may_join_room,
         )
         self._api.looping_background_call(self._archive.take_out, EVERY * 1000, run_on_all_instances=True)
-        status = StatusResource(self._api, self._settings.bot, self._file)
+        status = StatusResource(self._api, self._settings.bot, self._in_force.file)
         self._api.register_web_resource(PATH, status)
         self._api.register_web_resource(REFUSALS, RefusalsResource(self._api, self._settings.bot, self._refusals))
         ProfilesResource(self._api, self._settings.bot, self._process).register()
         self._policy_server.register()
-        # Synapse has no callback that could answer these with our own results or sentences.
-        directory, profiles = self._hs.get_user_directory_handler(), self._hs.get_profile_handler()
         members, spam = self._hs.get_room_member_handler(), self._hs.get_module_api_callbacks().spam_checker
-        self._search_without_us, directory.search_users = directory.search_users, self.search_users
-        self._profiles_without_us = profiles.check_profile_query_allowed
-        profiles.check_profile_query_allowed = self.check_profile_query_allowed
         self._mail_without_us, members.do_3pid_invite = members.do_3pid_invite, self.do_3pid_invite
         # A callback there costs every message of our own people 50 µs, though what they write is judged already.
         self._spam_without_us, spam.check_event_for_spam = spam.check_event_for_spam, self.check_event_for_spam
         self._rules = self._hs.get_module_api_callbacks().third_party_event_rules
         self._ask_without_us, self._rules.check_event_allowed = self._rules.check_event_allowed, self._ask_modules
+        self._directory.register()
         Departed(self._api).register()
-        Devices(self._api, self._know_each_other, self._governs).register()
-        SaidOfOneself(self._api, self._governs).register()
-        OwnWords(self._api, self._governs).register()
+        Devices(self._api, self._directory.know_each_other, self._in_force.governs).register()
+        SaidOfOneself(self._api, self._in_force.governs).register()
+        OwnWords(self._api, self._in_force.governs).register()
         OwnPace(self._api, self._let_in).register()
         self._downloads.register()
-
-    def _prepared(self, policy: Policy) -> Iterator[None]:
-        with_several(policy)
-        yield from turn_steps(policy)
-        yield from spanning_steps(policy, self._server)
 
     def _refuse_forced_encryption(self) -> None:
         """Synapse would put m.room.encryption into every new room, we refuse it, and no room could be made."""
@@ -191,14 +176,14 @@ class PolicyModule:
     async def on_create_room(self, requester: Requester, request: JsonDict, _is_admin: bool) -> None:
         """Decide on a new room before anything of it exists, and make the request one for a room of ours."""
         user = UserId(requester.user.to_string())
-        with self._closed(f"createRoom by {user}"):
+        with self._in_force.closed(f"createRoom by {user}"):
             if user == self._settings.bot:
                 request.setdefault("room_version", self._settings.room_version)
             else:
                 self._make(user, request)
 
     def _make(self, user: UserId, request: JsonDict) -> None:
-        policy = self._policy()
+        policy = self._in_force.policy()
         if user not in policy.accounts and self._settings.unlisted_accounts == "ignore":
             if any(invitee in policy.accounts for invitee in user_ids(request.get("invite"))):
                 raise client_error(UNLISTED)
@@ -240,15 +225,15 @@ class PolicyModule:
 
     async def check_event_allowed(self, event: EventBase, state: StateMap[EventBase]) -> Answer:
         """Every event of every local user comes by here, and the first entry of everybody from another server."""
-        with self._closed(_what(event)):
+        with self._in_force.closed(_what(event)):
             return await self._check(event, state)
 
     async def _check(self, event: EventBase, state: StateMap[EventBase]) -> Answer:
         if event.sender == self._settings.bot and not self._policy_server.leaves_as_is(event):
             raise client_error(POLICY_STAYS)
-        if self._file.policy is None and event.sender == self._settings.bot:
+        if self._in_force.latest is None and event.sender == self._settings.bot:
             return True, None
-        policy, now = self._policy(), time.time()
+        policy, now = self._in_force.policy(), time.time()
         room = room_of(state, self._settings.bot) if _CREATE in state else None
         attempt = await self._attempt(event, room)
         if beginning := self._beginning(policy, room, attempt, now):
@@ -287,7 +272,7 @@ class PolicyModule:
 
     def _passed_before(self, event: EventBase, state: StateNumber) -> bool:
         """Whether this is one more message of somebody whose last one passed, and nothing has changed since."""
-        policy, sender = self._file.policy, UserId(event.sender)
+        policy, sender = self._in_force.latest, UserId(event.sender)
         if policy is None or event.is_state():
             return False
         if any(member.id in self._owed.people for member in policy.accounts.get(sender, ())):
@@ -303,7 +288,7 @@ class PolicyModule:
 
     def _beginning(self, policy: Policy, room: Room | None, attempt: Attempt, now: Moment) -> Passes | None:
         """What Synapse puts into a new room by itself: exactly what `on_create_room` made of the request, or none."""
-        if room is None and (attempt.sender == self._settings.bot or self._ignored(policy, attempt.sender)):
+        if room is None and (attempt.sender == self._settings.bot or self._in_force.ignores(policy, attempt.sender)):
             return Passes()
         if room is not None and (room.made or attempt.sender != room.creator):
             return None
@@ -425,7 +410,7 @@ class PolicyModule:
         room = room_of(state, self._settings.bot)
         if not self._api.is_mine(room.creator):
             return Passes()
-        policy, now = self._policy(), time.time()
+        policy, now = self._in_force.policy(), time.time()
         attempt = Attempt(event.type, UserId(event.sender), event.content, event.get_state_key())
         if objection := self._terms_owed(policy, room, attempt, now):
             return refused(objection)
@@ -436,16 +421,22 @@ class PolicyModule:
 
     async def federated_user_may_invite(self, event: EventBase) -> Any:
         """An invitation into a room of another server is for those whom its sender reaches."""
-        with self._closed(f"an invitation by {event.sender}"):
-            policy, target = self._policy(), UserId(event.state_key)
-            if not self._ignored(policy, target) and not reaches(policy, UserId(event.sender), target, time.time()):
+        with self._in_force.closed(f"an invitation by {event.sender}"):
+            policy, target = self._in_force.policy(), UserId(event.state_key)
+            if not self._in_force.ignores(policy, target) and not reaches(
+                policy, UserId(event.sender), target, time.time()
+            ):
                 raise client_error(_OTHER_SERVERS)
             return NOT_SPAM
 
     async def user_may_join_room(self, user: str, room_id: str, is_invited: bool) -> Any:
         """A room that is on other servers alone is entered by invitation; all others are judged by their events."""
-        with self._closed(f"an entry of {user} into {room_id}"):
-            here = is_invited or self._free(UserId(user)) or await self._store.is_host_joined(room_id, self._server)
+        with self._in_force.closed(f"an entry of {user} into {room_id}"):
+            here = (
+                is_invited
+                or self._in_force.leaves_free(UserId(user))
+                or await self._store.is_host_joined(room_id, self._server)
+            )
             if not here:
                 raise client_error(ENTRY)
             return NOT_SPAM
@@ -482,119 +473,31 @@ class PolicyModule:
 
     async def user_may_create_room(self, user: str, _request: JsonDict) -> Any:
         """A room that did not come by `on_create_room`: an upgrade."""
-        with self._closed(f"a new room by {user}"):
-            if not self._free(UserId(user)) and not self._makings.get(UserId(user)):
+        with self._in_force.closed(f"a new room by {user}"):
+            if not self._in_force.leaves_free(UserId(user)) and not self._makings.get(UserId(user)):
                 raise client_error(_NOT_MADE)
             return NOT_SPAM
 
     async def user_may_create_room_alias(self, user: str, _alias: object) -> Any:
         """Chats have no public addresses."""
-        with self._closed(f"an alias by {user}"):
+        with self._in_force.closed(f"an alias by {user}"):
             return self._only_the_free(UserId(user), PUBLISHED)
 
     async def user_may_publish_room(self, user: str, _room_id: str) -> Any:
         """Chats are in no public directory."""
-        with self._closed(f"publishing by {user}"):
+        with self._in_force.closed(f"publishing by {user}"):
             return self._only_the_free(UserId(user), PUBLISHED)
 
     async def do_3pid_invite(self, room_id: str, inviter: UserID, *args: Any, **more: Any) -> Any:
         """Invitations by e-mail are the organisation's; no identity server is asked."""
-        with self._closed(f"an invitation by e-mail by {inviter}"):
+        with self._in_force.closed(f"an invitation by e-mail by {inviter}"):
             self._only_the_free(UserId(inviter.to_string()), MAILED)
         return await self._mail_without_us(room_id, inviter, *args, **more)
 
-    async def check_profile_query_allowed(self, target: UserID, requester: UserID | None = None) -> None:
-        """A profile is for those who reach the person or share a room; others learn not even that it exists."""
-        if requester is None or requester == target:
-            return
-        with self._closed(f"a profile look-up by {requester}"):
-            viewer, whom = UserId(requester.to_string()), UserId(target.to_string())
-            if whom == self._settings.bot:
-                return
-            if self._free(viewer):
-                await self._profiles_without_us(target, requester)
-            elif not await self._know_each_other(viewer, whom):
-                raise client_error(_STRANGERS_PROFILE)
-
-    async def _know_each_other(self, viewer: UserId, whom: UserId) -> bool:
-        if viewer == self._settings.bot:
-            return True
-        policy = self._policy()
-        among_themselves = self._ignored(policy, viewer) and self._ignored(policy, whom)
-        return among_themselves or reaches(policy, viewer, whom, time.time()) or await self._share_a_room(viewer, whom)
-
-    async def _share_a_room(self, one: UserId, other: UserId) -> bool:
-        rooms = await self._store.get_rooms_for_user(one)
-        return not rooms.isdisjoint(await self._store.get_rooms_for_user(other))
-
-    async def search_users(self, viewer: str, words: str, limit: int) -> JsonDict:
-        """The client's people search, answered from the policy: complete for each viewer, best first."""
-        with self._closed(f"a people search by {viewer}"):
-            if viewer == self._settings.bot:
-                return dict(await self._search_without_us(viewer, words, limit))
-            policy = self._policy()
-            found = people_found(policy, self._searchable(), UserId(viewer), words, limit + 1, time.time())
-            if UserId(viewer) in policy.accounts and means_the_bot(words, self._settings.bot):
-                found = {self._settings.bot: BOT_NAME} | found
-            people = list(found.items())[:limit]
-            pictures = await self._pictures([user for user, _ in people])
-            results = [
-                {"user_id": user, "display_name": name, "avatar_url": pictures.get(user)} for user, name in people
-            ]
-            return {"limited": len(found) > limit, "results": results}
-
-    async def _pictures(self, users: list[UserId]) -> dict[str, str | None]:
-        rows = await self._store.db_pool.simple_select_many_batch(
-            table="profiles",
-            column="full_user_id",
-            iterable=users,
-            retcols=("full_user_id", "avatar_url"),
-            desc="qwil_pictures",
-        )
-        return dict(rows)
-
-    # The policy, and what is not under it
-
-    def _policy(self) -> Policy:
-        if (policy := self._file.policy) is None:
-            raise client_error(_NO_POLICY)
-        return policy
-
-    def _searchable(self) -> Policy:
-        """The policy in force, or the one before it until a large one is indexed."""
-        return self._file.searchable or self._policy()
-
-    def _ignored(self, policy: Policy, user: UserId) -> bool:
-        return self._settings.unlisted_accounts == "ignore" and user not in policy.accounts
-
-    def _free(self, user: UserId) -> bool:
-        """The bot, and accounts of no organisation where these are left alone."""
-        return user == self._settings.bot or self._ignored(self._policy(), user)
-
-    def _governs(self, user: UserId) -> bool:
-        """Whom the rules are for; everybody but the bot while there are none."""
-        return user != self._settings.bot and (self._file.policy is None or not self._ignored(self._file.policy, user))
-
     def _only_the_free(self, user: UserId, objection: Objection) -> Any:
-        if not self._free(user):
+        if not self._in_force.leaves_free(user):
             raise client_error(objection)
         return NOT_SPAM
-
-    @contextmanager
-    def _closed(self, what: str) -> Iterator[None]:
-        """Whatever goes wrong refuses."""
-        try:
-            yield
-        except SynapseError as refusal:
-            # Kept in memory alone; a client that floods us with the same request is one entry.
-            if rules := rules_told(refusal):
-                self._refusals.note(what, rules, refusal.msg, time.time())
-            raise
-        except CancelledError:
-            raise
-        except Exception:  # whatever it is, what could not be judged does not happen
-            logger.exception("Could not decide on %s, which is therefore refused", what)
-            raise client_error(_FAULT) from None
 
 
 def _what(event: EventBase) -> str:
@@ -617,4 +520,4 @@ def _or_raise(verdict: Passes | Refused) -> Passes:
 
 def _refusal_in(verdict: Refused | Held | Opens) -> Refused:
     """What is left to be done here is not done for other servers: their people are in no drafts."""
-    return _FAULT if isinstance(verdict, Opens) else Refused(verdict.text, verdict.rules)
+    return FAULT if isinstance(verdict, Opens) else Refused(verdict.text, verdict.rules)
