@@ -17,7 +17,14 @@ from typing import Any
 from bridge.transcript import words
 from bridge.transcript.events import NOTHING, Event, Unreadable, mapping, read, text
 from bridge.transcript.legible import harmless
-from bridge.transcript.message import html_of, kept_beside, replaced, thread_and_answered, without_original
+from bridge.transcript.message import (
+    html_of,
+    kept_beside,
+    kept_beside_edit,
+    replaced,
+    thread_and_answered,
+    without_original,
+)
 from bridge.transcript.model import (
     Account,
     Entry,
@@ -30,7 +37,7 @@ from bridge.transcript.model import (
     Remark,
     Transcript,
 )
-from bridge.transcript.offers import SHARED, Offer, carries, is_file, offered, pictured
+from bridge.transcript.offers import SHARED, Offer, beside_edit, carries, is_file, offered, pictured
 from bridge.transcript.presence import Presence
 
 DEFAULT_TITLE = "New chat"
@@ -57,6 +64,7 @@ class Composer:
         self._numbers: dict[str, int] = {}
         self._senders: list[str] = []
         """Of all entries, in order: dictionaries and lists of plain values cost the garbage collector nothing."""
+        self._edits: set[str] = set()
         self._present: dict[str, Presence] = {}
         self._polls: dict[str, dict[str, str]] = {}
         self._problems: list[str] = list(account.notes)
@@ -91,9 +99,10 @@ class Composer:
         return self._compose(event)
 
     def _compose(self, event: Event) -> Entry | None:
+        # Also where it is younger than what is wanted: what comes behind it may bear an earlier time.
+        self._found_end |= event.event_id in self._ends_with
         if self._range.until is not None and (event.time or 0) >= self._range.until:
             return None  # nor does it change the title or who takes part
-        self._found_end |= event.event_id in self._ends_with
         draft = self._drafted(event)
         if draft is None:
             return None
@@ -134,7 +143,9 @@ class Composer:
         return self._other(event)
 
     def _finished(self, event: Event, draft: Entry) -> Entry:
-        if draft.text is None and draft.kind in ("message", "edit", "notice") and not event.content:
+        if event.type == "m.room.encrypted":
+            self._problems.append(f"Message {draft.number}: it is encrypted and cannot be read.")
+        elif draft.text is None and draft.kind in ("message", "edit", "notice", "reaction") and not event.content:
             by = f" by {self.person(deleter).name}" if (deleter := text(event.redacted or NOTHING, "sender")) else ""
             self._problems.append(f"Message {draft.number}: its content was deleted{by} before it came on record.")
         elif draft.content is event.content and draft.text is None:
@@ -143,6 +154,8 @@ class Composer:
 
     def _with_files(self, event: Event, draft: Entry) -> Entry:
         offer, (shown, more) = offered(event, edits=draft.kind == "edit"), pictured(event, draft.html)
+        if draft.kind == "edit":
+            shown += beside_edit(event)
         if more:
             self._problems.append(f"Message {draft.number}: {more} more pictures in its text are not in this export.")
         return draft._replace(
@@ -189,7 +202,8 @@ class Composer:
         relation = mapping(content, "m.relates_to") if "m.relates_to" in content else NOTHING
         if (original := replaced(relation)) is not None:
             new = mapping(content, "m.new_content")
-            return self._edit(event, original, self._said(event, new or content, is_reply=False), html=html_of(new))
+            said, html = self._said(event, new or content, is_reply=False), html_of(new or content)
+            return self._edit(event, original, said, html=html, content=kept_beside_edit(content, new))
         thread, answered = thread_and_answered(relation) if relation else (None, None)
         said = self._said(event, content, is_reply=answered is not None)
         # Also an m.notice: anybody can send one, and a page tells our own notices without a sender.
@@ -204,14 +218,16 @@ class Composer:
         )
 
     def _edit(self, event: Event, original: str, said: str | None, **more: Any) -> Entry:
-        why = "not by the author of the message; clients do not show it"
-        reason = why if self._is_foreign(event, original) else None
+        self._edits.add(event.event_id)
+        reason = self._not_shown(event, original)
         return self._entry(event, "edit", said, target=self._quote(original), reason=reason, **more)
 
-    def _is_foreign(self, event: Event, original: str) -> bool:
-        """Client-Server API, validity of replacement events: only the author edits; clients show no other's."""
+    def _not_shown(self, event: Event, original: str) -> str | None:
+        """Why clients do not show an edit, if they do not (Client-Server API, validity of replacement events)."""
         number = self._numbers.get(original)
-        return number is not None and self._senders[number - 1] != event.sender
+        if number is not None and self._senders[number - 1] != event.sender:
+            return "not by the author of the message; clients do not show it"
+        return "of what is an edit itself; clients do not show it" if original in self._edits else None
 
     def _said(self, event: Event, content: Mapping[str, Any], *, is_reply: bool) -> str | None:
         kind, body = content.get("msgtype"), text(content, "body")
@@ -228,7 +244,6 @@ class Composer:
         return body
 
     def _encrypted(self, event: Event) -> Entry:
-        self._problems.append(f"Message {self._count + 1}: it is encrypted and cannot be read.")
         return self._entry(event, "message", None, content={"type": event.type})
 
     def _reaction(self, event: Event) -> Entry:
@@ -250,7 +265,7 @@ class Composer:
             said, self._polls[event.event_id] = words.poll(event.content)
             return self._entry(event, "message", said, content=event.content)
         said, answers = words.poll(mapping(event.content, "m.new_content") or event.content)
-        if not self._is_foreign(event, original):
+        if self._not_shown(event, original) is None:
             self._polls[original] = answers
         return self._edit(event, original, said, content=event.content)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.transcript.events import mapping, text
+from bridge.transcript.markup import bare, says_more
 from bridge.transcript.offers import is_file
 
 _ORIGINAL_ABOVE = re.compile(r"(?:> .*(?:\n|$))+\n*")
@@ -40,6 +41,20 @@ def kept_beside(content: Mapping[str, Any], answer: str | None) -> Mapping[str, 
     if answer is None or not (body := text(content, "body") or "").startswith("> ") or body == answer:
         return None
     return {"body": body}
+
+
+def kept_beside_edit(content: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The same of an edit; also what clients show of it that know no edits, a locked telephone for instance, where
+    that says something else (Client-Server API, event replacements: the content beside `m.new_content`).
+    """
+    if "file" in (new or content) or not _has_words(new or content):
+        return content
+    said, anew = (text(content, "body") or "", html_of(content) or ""), (text(new, "body") or "", html_of(new) or "")
+    if not new or all(then.removeprefix("* ") == now for then, now in zip(said, anew, strict=True)):
+        return None
+    if not says_more(f"{said[0]} {bare(said[1])}", f"{anew[0]} {bare(anew[1])}"):
+        return None
+    return {name: one for name, one in zip(("body", "formatted_body"), said, strict=True) if one}
 
 
 def _has_words(content: Mapping[str, Any]) -> bool:

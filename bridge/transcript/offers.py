@@ -43,9 +43,12 @@ def carries(content: Mapping[str, Any]) -> bool:
 
 def offered(event: Event, *, edits: bool) -> Offer | None:
     """The file of a message or a sticker, if it has one; of one that `edits` another it is the new one."""
-    content = (mapping(event.content, "m.new_content") if edits else None) or event.content
-    if not is_file(content):
-        return None
+    forms = (mapping(event.content, "m.new_content"), event.content) if edits else (event.content,)
+    content = next(filter(is_file, forms), None)
+    return _offer(event, content) if content is not None else None
+
+
+def _offer(event: Event, content: Mapping[str, Any], *, place: int = 0) -> Offer:
     encrypted = mapping(content, "file")
     mimetype = text(mapping(content, "info"), "mimetype") or "application/octet-stream"
     return Offer(
@@ -55,7 +58,17 @@ def offered(event: Event, *, edits: bool) -> Offer | None:
         mxc=text(content, "url") or text(encrypted, "url"),
         encrypted=bool(encrypted),
         picture=mimetype.startswith("image/") or content.get("msgtype") == "m.image" or event.type == "m.sticker",
+        place=place,
     )
+
+
+def beside_edit(event: Event) -> list[Offer]:
+    """Another file than the new one, which clients show that know no edits."""
+    new = mapping(event.content, "m.new_content")
+    if not (is_file(new) and is_file(event.content)):
+        return []
+    shown = _offer(event, event.content, place=MOST_PICTURES + 1)
+    return [shown] if shown.mxc not in (None, _offer(event, new).mxc) else []
 
 
 def pictured(event: Event, html: str | None) -> tuple[list[Offer], int]:

@@ -57,6 +57,75 @@ def test_an_edit_by_somebody_else_is_on_record_and_marked_as_none_that_clients_s
     assert 1 not in transcript.remarks
 
 
+def test_an_edit_of_an_edit_is_marked_as_none_that_clients_show() -> None:
+    """Client-Server API, "Validity of replacement events": the original must not itself replace another one."""
+    room = Room()
+    first = room.says(PAT, "at six")
+    second = room.edits(PAT, first, "at seven")
+    room.edits(PAT, second, "at eight")
+
+    (_, shown, unseen), transcript = composed(room)
+
+    assert (shown.reason, unseen.reason) == (None, "of what is an edit itself; clients do not show it")
+    assert 2 not in transcript.remarks
+
+
+def test_what_clients_show_that_know_no_edits_is_kept_where_it_says_something_else() -> None:
+    room = Room()
+    first = room.says(PAT, "Thank you")
+    relation = {"rel_type": "m.replace", "event_id": first}
+    html: Any = {"format": "org.matrix.custom.html"}
+    new = {"msgtype": "m.text", "body": "Thank **you**", **html, "formatted_body": "Thank <b>you</b>"}
+    usual = {"html": "* Thank <b>you</b>", "m.new_content": new}
+    room.says(PAT, "* Thank **you**", relates=relation, **usual)
+    room.says(PAT, "* I know where you live", relates=relation, **usual)
+    room.says(PAT, "* Thank you", html="* and your <b>car</b>", relates=relation, **{"m.new_content": new})
+    room.says(PAT, "* of a program that forgot the rest", html="<b>really</b>", relates=relation)
+
+    (_, same, other, formatted, bare), _ = composed(room)
+
+    assert (same.text, same.content) == ("Thank **you**", None)
+    assert (other.text, other.content) == (
+        "Thank **you**",
+        {"body": "* I know where you live", "formatted_body": "* Thank <b>you</b>"},
+    )
+    assert formatted.content == {"body": "* Thank you", "formatted_body": "* and your <b>car</b>"}
+    assert (bare.text, bare.html) == ("* of a program that forgot the rest", "<b>really</b>")
+
+
+def test_an_edit_without_words_or_with_a_key_is_kept_as_it_came() -> None:
+    room = Room()
+    first = room.says(PAT, "first")
+    relation = {"rel_type": "m.replace", "event_id": first}
+    key = {"msgtype": "m.file", "body": "plan.pdf", "file": {"url": "mxc://hillside.example/x", "key": {"k": "abc"}}}
+    for new in ({"odd": "words"}, key):
+        room.says(PAT, "* first", relates=relation, **{"m.new_content": new})
+
+    (_, odd, encrypted), transcript = composed(room)
+
+    assert (odd.content or {}).get("m.new_content") == {"odd": "words"}
+    assert (encrypted.content or {}).get("m.new_content") == key
+    assert "Message 2: it has no text; the record holds what it has." in transcript.problems
+
+
+def test_no_file_hides_behind_an_edit() -> None:
+    room = Room()
+    first = room.says(PAT, "first")
+    relation = {"rel_type": "m.replace", "event_id": first}
+    new = {"msgtype": "m.image", "body": "new.png", "url": "mxc://hillside.example/new"}
+    text = {"msgtype": "m.text", "body": "nothing"}
+    for anew, shown in ((new, "new"), (new, "other"), (text, "other")):
+        told = {"msgtype": "m.image", "body": f"{shown}.png", "url": f"mxc://hillside.example/{shown}"}
+        room.event("m.room.message", PAT, {**told, "m.new_content": anew, "m.relates_to": relation})
+
+    (_, same, both, behind), _ = composed(room)
+
+    assert [(same.file or File("", "")).name, same.pictures] == ["new.png", None]
+    assert (both.file or File("", "")).name == "new.png"
+    assert [file.name for file in both.pictures or ()] == ["other.png"]
+    assert (behind.file or File("", "")).name == "other.png"
+
+
 def test_a_deletion_names_who_deleted_what_and_why_and_the_original_stays() -> None:
     room = Room()
     first = room.says(PAT, "my telephone number")
@@ -485,6 +554,21 @@ def test_until_a_time_nothing_later_is_in_it() -> None:
     assert [entry.text for entry in entries] == ["before"]
 
 
+def test_the_end_of_an_export_is_the_earlier_of_two_though_what_comes_behind_bears_an_earlier_time() -> None:
+    """A reviewer whose organisation has left asks for the time until a day after that (EXT-9)."""
+    room = Room()
+    room.says(ANN, "before")
+    end = room.says(ANN, "the departure")
+    room.says(BEN, "later, by a clock that is slow")
+    late: Any = room.events[-1]
+    late["origin_server_ts"] = START
+
+    entries, transcript = composed(room, account(range=Range(until=START + 60_000, last_event=end)))
+
+    assert [entry.text for entry in entries] == ["before"]
+    assert transcript.problems == ()
+
+
 def test_numbers_are_those_of_the_whole_chat_whatever_part_is_wanted() -> None:
     room = Room()
     for word in ["one", "two", "three"]:
@@ -507,6 +591,25 @@ def test_one_single_message_comes_with_what_was_changed_about_it() -> None:
     entries, _ = composed(room, account(range=Range(only_event=wanted)))
 
     assert [(entry.number, entry.kind) for entry in entries] == [(2, "message"), (3, "reaction"), (5, "edit")]
+
+
+def test_what_is_wrong_with_other_messages_is_no_gap_of_an_export_without_them() -> None:
+    room = Room()
+    room.event("m.room.encrypted", BEN, {"algorithm": "m.megolm.v1.aes-sha2"})
+    wanted = room.says(PAT, "this")
+
+    _, transcript = composed(room, account(range=Range(only_event=wanted)))
+
+    assert transcript.problems == ()
+
+
+def test_a_reaction_that_was_deleted_before_it_came_is_listed_as_missing() -> None:
+    room = Room()
+    room.event("m.reaction", PAT, {}, unsigned={"redacted_because": {"sender": ANN}})
+
+    _, transcript = composed(room)
+
+    assert transcript.problems == ("Message 1: its content was deleted by Ann Lee before it came on record.",)
 
 
 def test_an_end_that_is_not_in_the_history_is_told() -> None:
