@@ -11,6 +11,8 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
+MOVING = ("GIF", "PNG", "WEBP")
+"""Those of them that may move."""
 
 MOST_PIXELS = 40_000_000
 """A decoded picture takes 4 bytes a pixel; what claims to be larger is not decoded."""
@@ -39,6 +41,17 @@ def thumbnail(path: Path) -> bytes:
         raise NoPicture("the picture claims too many pixels to draw") from None
     except Exception as wrong:  # Pillow's decoders raise whatever the broken bytes led them into
         raise NoPicture(f"the picture cannot be decoded ({type(wrong).__name__})") from wrong
+
+
+def moves(path: Path) -> bool:
+    """Whether a picture is made of several that clients show one after the other."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=MOVING) as picture:
+                return bool(getattr(picture, "is_animated", False))
+    except Exception:  # of what is broken behind its first picture, no more than that one is ever seen
+        return False
 
 
 def _small(picture: Image.Image) -> bytes:

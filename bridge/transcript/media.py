@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from bridge.transcript.events import iso
-from bridge.transcript.images import NoPicture, thumbnail
+from bridge.transcript.images import NoPicture, moves, thumbnail
 from bridge.transcript.model import File, Milliseconds, Person, Received
 from bridge.transcript.offers import Offer
 
@@ -121,6 +121,8 @@ class Shelf:
             drawn = thumbnail(path)
         except NoPicture:
             drawn = b""
+        if drawn and moves(path):
+            moving_path(small).touch()
         unfinished = small.with_name(small.name + ".part")
         unfinished.write_bytes(drawn)
         unfinished.replace(small)
@@ -129,6 +131,11 @@ class Shelf:
 def thumbnail_path(folder: Path, name: str) -> Path:
     """Where the thumbnail of a kept file lies, if it has one; an empty file is a picture that cannot be drawn."""
     return folder / "thumbnails" / f"{name}.jpg"
+
+
+def moving_path(small: Path) -> Path:
+    """What lies beside the thumbnail of a picture that moves."""
+    return small.with_name(small.name + ".moves")
 
 
 def safe_name(number: int, offer: Offer) -> str:

@@ -6,6 +6,7 @@ a fixed number of entries and letters, so that the same record makes the same vo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -19,7 +20,7 @@ from bridge.transcript.direction import direct, isolated
 from bridge.transcript.events import EPOCH
 from bridge.transcript.legible import Legible, broken
 from bridge.transcript.markup import Block, bare, blocks, each_text, paragraphs, plain, says_more
-from bridge.transcript.media import thumbnail_path
+from bridge.transcript.media import moving_path, thumbnail_path
 from bridge.transcript.model import Kind, Milliseconds, Participant, Remark, Transcript
 from bridge.transcript.record import Line
 
@@ -96,6 +97,7 @@ class Pages:
         self._folder = folder
         self._zone = ZoneInfo(transcript.account.timezone)
         self._badges = {one.person.matrix: one.person.badge for one in transcript.participants}
+        self._namesakes = _namesakes(transcript.participants)
         self._quotes: dict[int, tuple[str, str]] = {}
         self._legible = Legible(lambda _: True)
 
@@ -139,7 +141,7 @@ class Pages:
         yield "Room", account.room_id
         yield "Exported by", _named(account.exporter.name, account.exporter.matrix, account.exporter.organisation)
         yield "Purpose", account.purpose
-        yield "Made on", self._moment(account.made)
+        yield "Asked for on", self._moment(account.made)
         yield "Range", self._range()
         yield "Entries", self._counted()
         yield "From", self._moment(transcript.begins)
@@ -207,15 +209,18 @@ class Pages:
         """A message or an edit: head, quote, body, file, and what later became of it."""
         sender, page = line["sender"], Page()
         page["org"] = self._legible.line(sender["organisation"])
+        if account := self._account_of(sender):
+            page["org"] = self._legible.line(", ".join(filter(None, [sender["organisation"], account])))
         page["b"] = self._badges.get(sender["matrix"], "")
         page.update(self._body(line))
         answered = line["reply_to"] or (line.get("target") if line["kind"] == "edit" else None)
         if answered:
             page["q"] = self._quote(answered)
         if line["kind"] == "edit":
-            page["mark"] = f"Edit of {_number(answered)}" + (f" ({line['reason']})" if line.get("reason") else "")
+            why = f" ({line['reason']})" if line.get("reason") else ""
+            page["mark"] = self._legible.line(f"Edit of {_number(answered)}{why}")
         elif thread := line.get("thread"):
-            page["mark"] = f"In the thread of {_number(thread)}"
+            page["mark"] = self._legible.line(f"In the thread of {_number(thread)}")
         shared = [self._file(line["file"])] if line["file"] else []
         if files := [*shared, *({**self._file(one), "within": 1} for one in line.get("pictures", ()))]:
             page["f"] = files
@@ -229,10 +234,17 @@ class Pages:
             encrypted = (line.get("content") or {}).get("type") == "m.room.encrypted"
             return {"body": [{"k": "p", "r": [{"t": _ENCRYPTED if encrypted else _NO_TEXT[line["kind"]], "i": 1}]}]}
         formatted = _formatted(html, answers=bool(line["reply_to"])) if html else []
-        shown = f"{plain(formatted)} {line['sender']['name']}"
-        if not formatted or not says_more(text or "", shown):
-            return {"body": self._drawn(formatted or paragraphs(text or ""))}
-        return {"body": self._drawn(formatted), "plain": self._drawn(paragraphs(text or ""))}
+        formatted = _acted(formatted, text or "", line["sender"]["name"])
+        page: Page = {"body": formatted or paragraphs(text or "")}
+        if formatted and says_more(text or "", f"{plain(formatted)} {line['sender']['name']}"):
+            page["plain"] = paragraphs(text or "")
+        if line["kind"] == "edit" and (otherwise := _otherwise(line.get("content") or {}, plain(page["body"]))):
+            page["otherwise"] = paragraphs(otherwise)
+        return {part: self._drawn(found) for part, found in page.items()}
+
+    def _account_of(self, person: Line) -> str:
+        """The account of somebody whose name is another one's, too: by the name alone nobody could tell whose it is."""
+        return person["matrix"] if person["name"] in self._namesakes else ""
 
     def _drawn(self, found: list[Block]) -> list[Block]:
         each_text(found, self._legible)
@@ -258,6 +270,8 @@ class Pages:
         small = thumbnail_path(self._folder, Path(file["path"]).name)
         if small.exists():
             page["image"] = small.name if small.stat().st_size else ""
+            if moving_path(small).exists():
+                page["moves"] = 1
         return page
 
     def _later(self, remarks: Iterable[Remark]) -> list[Page]:
@@ -274,9 +288,12 @@ class Pages:
     def _told(self, line: Line) -> Page:
         """Everything that is one sentence; the names in it are isolated from what stands around them."""
         tell = TOLD.get(line["kind"])
-        said = self._legible.line(tell(line) if tell else line["text"] or "")
-        names = {self._legible.line(person["name"]) for person in (line["sender"], line.get("member")) if person}
-        for name in names:
+        people = [line["sender"], *filter(None, [line.get("member")])]
+        said = tell(line) if tell else line["text"] or ""
+        if accounts := ", ".join(dict.fromkeys(filter(None, map(self._account_of, people)))):
+            said += f" ({accounts})"
+        said = self._legible.line(said)
+        for name in {self._legible.line(person["name"]) for person in people}:
             if name and (kept := isolated(name)) != name:
                 said = said.replace(name, kept)
         return {"t": said}
@@ -350,6 +367,30 @@ def _by_day(entries: Iterable[Page]) -> Iterator[Page]:
 def _formatted(html: str, *, answers: bool) -> list[Block]:
     found = blocks(html, answers=answers)
     return paragraphs(bare(html).strip()) if found is None else found
+
+
+def _acted(formatted: list[Block], said: str, name: str) -> list[Block]:
+    """With whoever does it in front of what they do, as clients show it (Client-Server API, `m.emote`)."""
+    actor = f"* {name} "
+    if not formatted or not said.startswith(actor) or plain(formatted).lstrip("* ").startswith(name):
+        return formatted
+    first, *rest = formatted
+    if "r" not in first:
+        return [*paragraphs(actor.strip()), *formatted]
+    return [{**first, "r": [actor, *first["r"]]}, *rest]
+
+
+def _otherwise(content: Line, shown: str) -> str:
+    """What clients show of an edit that know none, where that says something else."""
+    said = [content.get("body"), bare(html) if isinstance(html := content.get("formatted_body"), str) else None]
+    more = [one for one in said if isinstance(one, str) and says_more(one, shown)]
+    return "\n".join(dict.fromkeys(more))
+
+
+def _namesakes(participants: Iterable[Participant]) -> frozenset[str]:
+    """Names that more than one of them bears or bore in the chat."""
+    borne = Counter(name for one in participants for name in {one.person.name, *one.names})
+    return frozenset(name for name, people in borne.items() if people > 1)
 
 
 def _excerpt(line: Line, page: Page) -> str:

@@ -111,7 +111,7 @@ class Press:
             for place, cut in enumerate(places, 1):
                 attached = lines.read(cut.length)
                 legible = Legible(self._fonts.draws)
-                entries = map(json.loads, attached.splitlines())
+                entries = map(record.loads, attached.splitlines())
                 page = pages.volume(entries, legible, place=place, of=len(places))
                 yield Sheet(page, attached, self._fonts.needed(legible.drawn()), transcript.account.made // 1000)
 
@@ -120,17 +120,18 @@ class Press:
 
     def _printed(self, sheet: Sheet) -> tuple[Path, tuple[str, ...]]:
         """The volume of a sheet, drawn now or before, and its problems."""
-        name = self._fingerprint(sheet)
+        text = _text(sheet)
+        name = self._fingerprint(sheet, text)
         path, told = self._volumes / f"{name}.pdf", self._volumes / f"{name}.json"
         if not told.exists():
-            pdf, problems = self._as_well_as_possible(sheet)
+            pdf, problems = self._as_well_as_possible(sheet, text)
             _write(path, pdf)
             _write(told, json.dumps(problems).encode())
         return path, tuple(json.loads(told.read_bytes()))
 
-    def _as_well_as_possible(self, sheet: Sheet) -> tuple[bytes, list[str]]:
+    def _as_well_as_possible(self, sheet: Sheet, text: str) -> tuple[bytes, list[str]]:
         try:
-            return self._drawn(sheet), []
+            return self._drawn(sheet, text), []
         except DrawingFailed as failed:
             first = str(failed)
         sheet, problems = self._without_what_stops_it(sheet)
@@ -141,9 +142,12 @@ class Press:
             problems.append(f"Volume {which} is a plain PDF, not a PDF/A, because the drawing failed: {first}")
             return self._drawn(replace(sheet, standards=PLAIN)), problems
 
-    def _drawn(self, sheet: Sheet) -> bytes:
-        """The PDF; characters without a glyph are shown by their numbers in another try."""
-        text = _text(sheet)
+    def _drawn(self, sheet: Sheet, text: str | None = None) -> bytes:
+        """The PDF; characters without a glyph are shown by their numbers in another try.
+
+        `text` is the sheet's page as JSON, where that is known already.
+        """
+        text = text or _text(sheet)
         for _ in range(MOST_TRIES):
             try:
                 return self._drawn_once(sheet, text)
@@ -216,9 +220,10 @@ class Press:
             return False
         return True
 
-    def _fingerprint(self, sheet: Sheet) -> str:
+    def _fingerprint(self, sheet: Sheet, text: str) -> str:
         """A name that changes with anything that changes the PDF."""
-        digest = hashlib.sha256(json.dumps([sheet.page, sheet.timestamp, sheet.standards], sort_keys=True).encode())
+        digest = hashlib.sha256(text.encode())
+        digest.update(json.dumps([sheet.timestamp, sheet.standards]).encode())
         digest.update(sheet.attached)
         digest.update(draw.TEMPLATE.read_bytes())
         digest.update(version("typst").encode())

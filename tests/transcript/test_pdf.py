@@ -15,6 +15,7 @@ from typing import Any
 import page
 import pypdfium2
 import pytest
+from PIL import Image
 
 from bridge.transcript import fonts as font_search
 from bridge.transcript.assemble import Exported
@@ -23,7 +24,7 @@ from bridge.transcript.model import Received
 from bridge.transcript.render_pdf import PDF_A, DrawingFailed, Press, Sheet
 from bridge.transcript.verify import verify
 from tests.transcript.conftest import Make
-from tests.transcript.room import ANN, PAT, SCRIPTS, Room, picture
+from tests.transcript.room import ANN, BEN, PAT, SCRIPTS, Room, picture
 
 FALSE_ALARMS = ("GLYPH-WIDTH", "STREAM-LENGTH")
 """Rules that the validator reports of files whose widths and lengths are right: the width of a glyph in a CFF subset
@@ -441,6 +442,52 @@ def test_where_the_text_without_formatting_says_something_else_both_stand_on_the
     assert bare("In reply to 2, Pat Chan: Lunch at noon") in found
 
 
+def test_what_somebody_does_begins_with_their_name_with_its_formatting_too(make: Make) -> None:
+    room = Room()
+    for body, html in (("waves boldly", "waves <b>boldly</b>"), ("to all", "<ul><li>to all</li></ul>")):
+        content = {"msgtype": "m.emote", "body": body, "format": "org.matrix.custom.html", "formatted_body": html}
+        waves = room.event("m.room.message", PAT, content)
+    room.replies(ANN, waves, "hello")
+    room.says(PAT, "* Pat Chan\n* Ann Lee", html="<ul><li>Pat Chan</li><li>Ann Lee</li></ul>")
+
+    found = text(make(room))
+
+    assert "*PatChanwavesboldly" in found
+    assert found.count("*PatChan") == 3, "at both and in the quotation, and not before a list that begins with a name"
+    assert found.count("PatChanPatChan") == 0
+
+
+def test_what_programs_without_edits_show_stands_at_the_edit(make: Make) -> None:
+    room = Room()
+    first = room.says(PAT, "Thank you")
+    relation = {"rel_type": "m.replace", "event_id": first}
+    new = {"msgtype": "m.text", "body": "Thank you!"}
+    room.says(PAT, "* I know where you live", relates=relation, **{"m.new_content": new})
+    room.edits(PAT, first, "Thank you, Ann")
+
+    found = text(make(room))
+
+    assert found.count(bare("Programs that know no edits show this instead:")) == 1
+    assert bare("show this instead: * I know where you live") in found
+
+
+def test_two_of_the_same_name_are_told_apart_by_their_accounts(make: Make) -> None:
+    room = Room()
+    room.joins(ANN)
+    room.joins(PAT)
+    room.says(ANN, "of Ann")
+    room.joins(PAT, "Ann Lee")
+    room.says(PAT, "of another")
+    room.says(BEN, "of Ben")
+
+    found = text(make(room))
+
+    assert bare(f"Hillside Primary, {ANN}") in found
+    assert bare(f"Hillside Primary, {PAT}") in found
+    assert bare(f"Pat Chan is called Ann Lee from here on. ({PAT})") in found
+    assert bare(f"Riverside Academy, {BEN}") not in found
+
+
 def test_what_claims_to_quote_but_answers_nothing_is_shown(make: Make) -> None:
     room = Room()
     room.says(PAT, "ok", html="<mx-reply>the hidden part</mx-reply>ok")
@@ -499,6 +546,32 @@ def test_a_picture_and_what_is_said_of_it_stay_together(make: Make) -> None:
 
     for leaf in list(pages(make(room).pdfs[0]))[1:]:
         assert leaf.count("File:") == leaf.count("SHA-256")
+
+
+def test_what_is_said_to_be_edited_or_answered_turns_nothing_around(make: Make) -> None:
+    room = Room()
+    room.says(PAT, "edit", relates={"rel_type": "m.replace", "event_id": "$a\u202e\ud800\nb"})
+    room.says(PAT, "in a thread", relates={"rel_type": "m.thread", "event_id": "$c\u202ed", "is_falling_back": True})
+    room.replies(PAT, "$e\u202ef", "answer")
+
+    found = text(make(room))
+
+    assert bare("Edit of $a[U+202E][U+D800] b, which is not on record") in found
+    assert bare("In the thread of $c[U+202E]d, which is not on record") in found
+    assert bare("In reply to: $e[U+202E]f, which this export does not hold") in found
+
+
+def test_a_picture_that_moves_says_that_the_first_one_is_shown(make: Make) -> None:
+    room = Room()
+    for form in ("GIF", "WEBP", "PNG"):
+        out = io.BytesIO()
+        first, *others = (Image.new("RGB", (32, 24), colour) for colour in ("teal", "red", "black"))
+        first.save(out, form, save_all=True, append_images=others)
+        room.shares(PAT, f"moving.{form}", out.getvalue(), f"image/{form.lower()}")
+        room.shares(PAT, f"still.{form}", picture(form=form), f"image/{form.lower()}")
+    room.shares(PAT, "still.jpg", picture(), "image/jpeg")
+
+    assert text(make(room)).count(bare("Animated: the first of its pictures is shown.")) == 3
 
 
 def test_a_wide_picture_takes_no_more_room_than_it_fills(make: Make) -> None:
