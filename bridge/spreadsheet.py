@@ -33,7 +33,13 @@ LARGEST = 10 * 1024 * 1024
 """Bytes of a file that are read; 5,000 people take one tenth of it."""
 
 LARGEST_UNPACKED = 64 * 1024 * 1024
-"""Bytes that an Excel file may unpack to."""
+"""Bytes that the cells of an Excel file may unpack to."""
+
+LARGEST_BESIDE = 2 * 1024 * 1024
+"""Bytes that everything else in it may unpack to: its formats take a hundred times their size in memory."""
+
+MOST_MARKS = 1_000_000
+"""Beginnings and ends of elements in one part of it; 5,000 people have half as many at most."""
 
 WIDEST = 64
 """Columns that are looked at; a table of people has fourteen."""
@@ -45,6 +51,11 @@ EMPTIEST = 50_000
 """Rows without anything in them that are passed over."""
 
 SPLIT = f"The file has more than {MOST_ROWS:,} rows: split it into files of at most {MOST_CLIENTS} clients (IMP-3)."
+
+PADDED = (
+    "This Excel file holds far more than a table of people, such as pictures or thousands of formats: copy the table "
+    "alone into a new file."
+)
 
 FORMULA = "the cell holds a formula, which is not worked out here: paste it as a value"
 
@@ -68,7 +79,9 @@ WHAT_TO_WRITE = {
 
 _CHOICES = {"role": tuple(ROLES), "status": tuple(STATUSES), "admin": tuple(ADMINS), "review": tuple(LEVELS),
             "unlisted": ("true", "false")}  # fmt: skip
-_MERGED = re.compile(rb'<mergeCell [^>]*ref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
+_CELLS = re.compile(r"xl/(worksheets/|sharedStrings)[^/]*\.xml", re.IGNORECASE)
+"""The parts of an Excel file that grow with its rows."""
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell [^>]*ref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
 _OPEN_DOCUMENT = b"mimetypeapplication/vnd.oasis.opendocument"
 """How such a file begins, behind the first numbers of its archive."""
 _OTHER_ENDS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
@@ -201,18 +214,41 @@ def _from_excel(data: bytes) -> Table:
 
 def _first_sheet(data: bytes) -> Table:
     with zipfile.ZipFile(BytesIO(data)) as parts:
-        if sum(part.file_size for part in parts.infolist()) > LARGEST_UNPACKED:
-            raise Unreadable(SPLIT)
-        book = load_workbook(BytesIO(data), read_only=True)
-        sheet: Any = next((one for one in book.worksheets if one.sheet_state == "visible"), None)
-        if sheet is None:
+        _require_no_more_than_a_table(parts)
+        book = load_workbook(BytesIO(data), read_only=True, keep_links=False)
+        visible: list[Any] = [one for one in book.worksheets if one.sheet_state == "visible"]
+        if not visible:
             raise Unreadable("There is no sheet in this Excel file that shows.")
+        sheet, *others = visible
+        for other in others:
+            _require_no_people(other, sheet)
         merged = _MERGED.search(parts.read(sheet._worksheet_path))
         if merged:
             cells = merged[1].decode()
             raise Unreadable(f"The cells {cells} are merged: undo that in Excel, and give every row its own cells.")
     sheet.reset_dimensions()  # what the file says of its own size is often wrong
     return _table(_cells(sheet.iter_rows(max_col=WIDEST)))
+
+
+def _require_no_more_than_a_table(parts: zipfile.ZipFile) -> None:
+    """A few kilobytes may unpack to what no machine has room for; what unpacks to a table is known by its size."""
+    cells = [part for part in parts.infolist() if _CELLS.fullmatch(part.filename)]
+    size = sum(part.file_size for part in cells)
+    if sum(part.file_size for part in parts.infolist()) - size > LARGEST_BESIDE:
+        raise Unreadable(PADDED)
+    if size > LARGEST_UNPACKED or any(parts.read(part).count(b"<") > MOST_MARKS for part in cells):
+        raise Unreadable(SPLIT)
+
+
+def _require_no_people(other: Any, sheet: Any) -> None:
+    """Whoever keeps staff on one sheet and clients on the next shall not believe that both were read."""
+    head = next(other.iter_rows(max_row=1, max_col=WIDEST, values_only=True), ())
+    headings = {_heading(str(value)) for value in head if value is not None}
+    if "identifier" in headings and len(headings.intersection(COLUMNS)) > 1:
+        raise Unreadable(
+            f"There are people on two sheets, {quoted(sheet.title)} and {quoted(other.title)}: put them on one, or "
+            "save each as a file of its own."
+        )
 
 
 def _cells(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, list[str], Wrong]]:
@@ -228,13 +264,13 @@ def _cells(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, list[str], Wron
                 if value.startswith("="):
                     wrong[number, str(index)] = FORMULA
             else:
-                texts[index], sentence = _text_of(value, cell.data_type)
+                texts[index], sentence = _text_of(value, cell.data_type, cell.number_format)
                 if sentence:
                     wrong[number, str(index)] = sentence
         yield number, texts, wrong
 
 
-def _text_of(value: Any, data_type: str) -> tuple[str, str]:
+def _text_of(value: Any, data_type: str, number_format: str) -> tuple[str, str]:
     """What a cell that holds no text says, and what is wrong with it."""
     if data_type == "f":
         return str(getattr(value, "text", None) or value), FORMULA
@@ -244,9 +280,9 @@ def _text_of(value: Any, data_type: str) -> tuple[str, str]:
         return str(value).lower(), ""
     if isinstance(value, datetime):
         return (value.date().isoformat() if value.time() == time() else value.isoformat(" ")), ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value)), ""
-    return str(value), ""
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    # 00123 is kept as 123 in the format 00000.
+    return text.zfill(len(number_format)) if set(number_format) == {"0"} else text, ""
 
 
 def _to_excel(table: Table) -> bytes:
@@ -315,12 +351,17 @@ def _noted(notes: Wrong, headings: Sequence[str]) -> Wrong:
 
 
 def _headings(head: Sequence[str]) -> list[str]:
-    headings = [_SPACE.sub("_", heading.strip().lower()) for heading in _trimmed(head)]
+    headings = list(map(_heading, _trimmed(head)))
     if not headings:
         raise Unreadable("The first row is empty: it has to hold the headings, as in the template.")
     if "" in headings:
         raise Unreadable(f"Column {headings.index('') + 1} has no heading: give it one, or delete the column.")
     return headings
+
+
+def _heading(text: str) -> str:
+    """As the template writes it."""
+    return _SPACE.sub("_", text.strip().lower())
 
 
 def _filled(rows: Iterable[tuple[int, list[str], Wrong]]) -> Iterator[tuple[int, list[str], Wrong]]:

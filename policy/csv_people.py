@@ -165,7 +165,7 @@ def _tear(sheet: CsvSheet, place: Place, text: str, notes: Notebook) -> CsvSheet
 
 def delimiter_of(data: bytes) -> str:
     """Comma or semicolon, whichever the headings have more of."""
-    head = data[:PIECE].split(b"\n", 1)[0]
+    head = data[:PIECE].replace(b"\r", b"\n").split(b"\n", 1)[0]
     return ";" if head.count(b";") > head.count(b",") else ","
 
 

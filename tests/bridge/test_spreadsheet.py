@@ -24,8 +24,22 @@ def excel(*rows: tuple[Any, ...], merged: str = "") -> bytes:
         sheet.append(row)
     if merged:
         sheet.merge_cells(merged)
+    return saved(book)
+
+
+def saved(book: Workbook) -> bytes:
     out = BytesIO()
     book.save(out)
+    return out.getvalue()
+
+
+def padded(part: str, before: bytes, padding: bytes) -> bytes:
+    """A table of one person in a file in which a part of the archive is longer than it looks."""
+    out, source = BytesIO(), BytesIO(excel(("identifier",), ("a",)))
+    with zipfile.ZipFile(source) as whole, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as parts:
+        for name in whole.namelist():
+            content = whole.read(name)
+            parts.writestr(name, content.replace(before, padding + before) if name == part else content)
     return out.getvalue()
 
 
@@ -49,6 +63,16 @@ def test_excel_cells_become_the_text_that_people_see() -> None:
         ["p.chan", "Mei", "2027-07-31", "true", "+44 7700 900001"],
         ["1001", "", "2027-07-31", "", "447700900001"],
     ]
+
+
+def test_a_number_that_shows_zeros_before_it_keeps_them() -> None:
+    book = Workbook()
+    sheet: Any = book.active
+    sheet.append(("identifier", "job_title"))
+    sheet.append((123, 7))
+    sheet["A2"].number_format = "00000"
+
+    assert read(saved(book)).rows == [["00123", "7"]]
 
 
 def test_a_formula_is_noted_for_its_cell() -> None:
@@ -79,16 +103,35 @@ def test_merged_cells_are_named() -> None:
     assert sentence(data) == "The cells B2:B3 are merged: undo that in Excel, and give every row its own cells."
 
 
+def test_merged_cells_are_seen_by_whatever_name_their_namespace_goes() -> None:
+    data = padded("xl/worksheets/sheet1.xml", b"<sheetData>", b'<x:mergeCell xmlns:x="x" ref="A2:A3"/>')
+
+    assert sentence(data).startswith("The cells A2:A3 are merged")
+
+
 def test_merged_cells_of_another_sheet_are_none_of_ours() -> None:
     book = Workbook()
     sheet: Any = book.active
     sheet.append(("identifier",))
     other = book.create_sheet("0 notes")
     other.merge_cells("A1:B2")
-    out = BytesIO()
-    book.save(out)
 
-    assert read(out.getvalue()).headings == ["identifier"]
+    assert read(saved(book)).headings == ["identifier"]
+
+
+def test_people_on_a_second_sheet_are_not_left_out_without_a_word() -> None:
+    book = Workbook()
+    staff: Any = book.active
+    staff.title = "staff"
+    staff.append(("identifier", "role"))
+    clients = book.create_sheet("clients")
+    clients.append(("Identifier", "First name"))
+
+    assert sentence(saved(book)) == (
+        'There are people on two sheets, "staff" and "clients": put them on one, or save each as a file of its own.'
+    )
+    clients.sheet_state = "hidden"
+    assert read(saved(book)).headings == ["identifier", "role"]
 
 
 def test_empty_rows_are_passed_over_and_rows_keep_their_numbers() -> None:
@@ -102,6 +145,12 @@ def test_a_csv_with_semicolons_and_a_byte_order_mark_is_read() -> None:
     table = read("\ufeffidentifier; First-Name\r\nzoë ;Zoë\r\n".encode())
 
     assert (table.headings, table.rows) == (["identifier", "first_name"], [["zoë", "Zoë"]])
+
+
+def test_a_csv_of_an_old_mac_has_the_delimiter_of_its_first_line() -> None:
+    table = read(b"identifier,role,contact_books\ra,staff,year-1;year-2;year-3;choir\r")
+
+    assert table.rows == [["a", "staff", "year-1;year-2;year-3;choir"]]
 
 
 def test_text_in_windows_1252_is_named_with_its_place() -> None:
@@ -161,10 +210,8 @@ def test_100_000_rows_are_too_many_in_either_kind() -> None:
     sheet.append(["identifier"])
     for number in range(spreadsheet.MOST_ROWS + 1):
         sheet.append([f"p{number}"])
-    out = BytesIO()
-    book.save(out)
 
-    assert sentence(rows) == sentence(out.getvalue()) == spreadsheet.SPLIT
+    assert sentence(rows) == sentence(saved(book)) == spreadsheet.SPLIT
 
 
 def test_an_open_document_is_saved_as_something_else() -> None:
@@ -183,6 +230,22 @@ def test_a_zip_that_unpacks_to_far_more_is_not_unpacked(monkeypatch: pytest.Monk
         parts.writestr("xl/worksheets/sheet1.xml", b"0" * 100_000)
 
     assert sentence(out.getvalue()) == spreadsheet.SPLIT
+
+
+@pytest.mark.parametrize(
+    ("part", "before", "padding", "said"),
+    [
+        ("xl/worksheets/sheet1.xml", b"</row></sheetData>", b"<c/>" * (spreadsheet.MOST_MARKS + 1), spreadsheet.SPLIT),
+        ("xl/styles.xml", b"</cellXfs>", b"<xf/>" * (spreadsheet.LARGEST_BESIDE // 5), spreadsheet.PADDED),
+    ],
+)
+def test_a_file_of_a_few_kilobytes_does_not_take_the_memory_of_the_machine(
+    part: str, before: bytes, padding: bytes, said: str
+) -> None:
+    data = padded(part, before, padding)
+
+    assert len(data) < 20_000
+    assert sentence(data) == said
 
 
 @given(st.integers(0), st.integers(0, 255), st.integers(1, 30))
