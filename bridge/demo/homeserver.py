@@ -32,6 +32,12 @@ root: {level: INFO, handlers: [stream]}
 """
 
 
+PORTS = range(15_000, 32_000)
+"""From which free ports are chosen. Programs beside each other take none from one another where these differ."""
+
+_given: set[int] = set()
+
+
 class HomeserverError(Exception):
     """The homeserver did not do what it was asked to."""
 
@@ -137,7 +143,8 @@ class Homeserver:
         self._write_configuration()
         self._process = self._spawn()
         try:
-            await asyncio.wait_for(self._until_it_answers(), patience)
+            async with asyncio.timeout(patience):
+                await self._until_it_answers()
             await self._ensure_server_admin()
         except TimeoutError:
             self.kill()
@@ -240,13 +247,15 @@ class Homeserver:
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on, below those the system gives to outgoing connections.
+    """A loopback port nobody listens on, below those the system gives to outgoing connections; each another one.
 
     Out of that range, because a client that keeps asking whether the homeserver is back could otherwise be given the
     very port it asks for, reach itself and keep the homeserver out.
     """
     while True:
-        port = random.randint(15_000, 32_000)  # noqa: S311 - a port is no secret
+        # Whoever was given one may begin to listen on it later.
+        port = random.choice([port for port in PORTS if port not in _given] or PORTS)  # noqa: S311 - a port is no secret
+        _given.add(port)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +22,7 @@ from bridge import planning
 from bridge.cli import main
 from bridge.complaints import Complaints
 from bridge.config import Config
+from bridge.demo.homeserver import free_port
 from bridge.direct import Direct
 from bridge.homeserver import Homeserver
 from bridge.observe import Observer
@@ -163,13 +163,6 @@ async def serving(application: web.Application, port: int) -> AsyncIterator[None
         yield
     finally:
         await runner.cleanup()
-
-
-def free_port() -> int:
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port: int = chosen.getsockname()[1]
-        return port
 
 
 numbers = itertools.count()

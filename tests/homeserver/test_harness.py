@@ -10,6 +10,7 @@ import aiohttp
 import nio
 import pytest
 
+from bridge.demo import homeserver as demo
 from bridge.demo.homeserver import AnswerError, Homeserver, StartError
 from tests.homeserver.conftest import Connect, ConnectNio, StartHomeserver
 from tests.homeserver.matrix_client import eventually, refusal_of
@@ -156,6 +157,12 @@ async def test_a_failed_start_says_why_and_leaves_no_process(tmp_path: Path) -> 
         await homeserver.start()
 
     assert homeserver.pid is None
+
+
+def test_no_port_is_given_to_two_who_will_listen_on_it_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "PORTS", demo.PORTS[:40])
+
+    assert len({demo.free_port() for _ in range(20)}) == 20
 
 
 async def test_an_interrupted_start_leaves_no_process(tmp_path: Path) -> None:
