@@ -127,3 +127,23 @@ async def make_the_record_searchable(connection: Connection, scheme: Scheme) -> 
 
 
 upgrades.register(make_the_record_searchable, description="what reviewers search")
+
+
+NO_WORDS = {
+    "sqlite": "INSERT INTO event_words (event_words) VALUES ('delete-all')",  # FTS5, "The 'delete-all' Command"
+    "postgres": "TRUNCATE event_words",
+}
+
+
+async def have_every_word_read_again(connection: Connection, scheme: Scheme) -> None:
+    # Words were read of fewer places at first: what was written as a reaction or with formatting was not found.
+    types = ", ".join(f"'{kind}'" for kind in SEARCHED)
+    for statement in (
+        NO_WORDS[scheme.value],
+        "DELETE FROM unread_words",
+        f"INSERT INTO unread_words (arrival) SELECT arrival FROM events WHERE type IN ({types})",  # noqa: S608 - our own types
+    ):
+        await connection.execute(statement)
+
+
+upgrades.register(have_every_word_read_again, description="what was recorded before is searched like what comes")

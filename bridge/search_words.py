@@ -26,9 +26,9 @@ SEARCHED = (
 )  # fmt: skip
 """Types of events that hold words: anything may be written as a reaction, or as the reason why somebody left."""
 
-READ = ("body", "filename", "name", "topic", "question", "answers", "text", "m.text", "org.matrix.msc1767.text",
-        "m.poll", "m.poll.start", "org.matrix.msc3381.poll.start", "reason", "description", "m.relates_to",
-        "key", "m.location", "org.matrix.msc3488.location")  # fmt: skip
+READ = ("body", "filename", "name", "topic", "m.topic", "question", "answers", "text", "m.text",
+        "org.matrix.msc1767.text", "m.poll", "m.poll.start", "org.matrix.msc3381.poll.start", "reason", "description",
+        "m.relates_to", "key", "m.location", "org.matrix.msc3488.location")  # fmt: skip
 """Keys of an event's content behind which words stand."""
 
 DEEPEST = 6

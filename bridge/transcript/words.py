@@ -41,8 +41,10 @@ def predicate(kind: str, content: Content) -> str | None:
 
 
 def _topic(content: Content) -> str:
-    topic = text(content, "topic")
-    return f"set the topic to “{topic}”." if topic else "removed the topic."
+    formed = mapping(content, "m.topic").get("m.text")
+    bodies = [text(form, "body") for form in formed if isinstance(form, dict)] if isinstance(formed, list) else []
+    topics = [f"“{topic}”" for topic in dict.fromkeys(filter(None, [text(content, "topic"), *bodies]))]
+    return f"set the topic to {', elsewhere shown as '.join(topics)}." if topics else "removed the topic."
 
 
 def _encryption(_: Content) -> str:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from bridge.migrations import NO_WORDS
 from bridge.search_words import phrases
 from bridge.store import Arrival, NewEvent, Store
 
@@ -130,6 +131,36 @@ async def test_what_stands_unseen_inside_a_word_hides_it_from_no_search(store: S
 
     assert await found(store, typed) == ["$1"]
     assert await found(store, written) == ["$1"]
+
+
+async def test_what_an_older_version_did_not_read_is_found_once_its_record_is_opened_anew(
+    store: Store, database: str
+) -> None:
+    hello = message("$1", "hello", formatted_body="<b>meet me alone</b>")
+    await store.receive("t", [hello, message("$2", "goodbye")], received=1.0)
+    assert await found(store, "alone") == ["$1"]
+    # As the version before this one left it: words of fewer places, and one event whose turn had not come.
+    await store._execute(NO_WORDS["sqlite" if database.startswith("sqlite") else "postgres"])
+    await store._execute("INSERT INTO unread_words (arrival) VALUES (2)")
+    await store._execute("UPDATE schema_version SET version = 2")
+    assert await store.search(phrases("alone")) == []
+
+    opened = await Store.open(database)
+    try:
+        assert await found(opened, "alone") == ["$1"]
+        assert await found(opened, "goodbye") == ["$2"]
+    finally:
+        await opened.close()
+
+
+async def test_a_topic_is_found_by_each_of_its_forms(store: Store) -> None:
+    """Client-Server API, `m.room.topic`: `m.topic` may say something else than `topic`."""
+    content = {"topic": "Homework", "m.topic": {"m.text": [{"body": "whisky"}]}}
+    whole = json.dumps({"event_id": "$1", "content": content})
+    topic = NewEvent("$1", ROOM, "@a:school.example", "m.room.topic", "", 1000, None, whole)
+    await store.receive("t", [topic], received=1.0)
+
+    assert await found(store, "homework") == await found(store, "whisky") == ["$1"]
 
 
 async def test_words_at_the_end_of_the_longest_message_are_found(store: Store) -> None:

@@ -313,7 +313,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_let_go_of(store: Sto
 
     assert str(raised.value) == (
         "The database was written by a newer version of qwil (Unsupported record schema version v99 (latest known is"
-        " v2)). Run that version, or restore a copy of the database from before the upgrade."
+        " v3)). Run that version, or restore a copy of the database from before the upgrade."
     )
     await gone(threads)
 

@@ -376,6 +376,22 @@ def test_a_location_is_told_by_its_coordinates() -> None:
     assert texts(room) == ["Location: 33.9° S, 18.42° E, within 12 m – the bus"]
 
 
+def test_a_topic_is_told_in_each_of_its_forms() -> None:
+    room = Room()
+    for content in (
+        {"topic": "Homework", "m.topic": {"m.text": [{"body": "Homework"}]}},
+        {"topic": "Homework", "m.topic": {"m.text": [{"body": "whisky", "mimetype": "text/html"}, "odd"]}},
+        {"m.topic": {"m.text": "odd"}},
+    ):
+        room.event("m.room.topic", ANN, content, state_key="")
+
+    assert texts(room) == [
+        "Ann Lee set the topic to “Homework”.",
+        "Ann Lee set the topic to “Homework”, elsewhere shown as “whisky”.",
+        "Ann Lee removed the topic.",
+    ]
+
+
 def test_an_event_of_an_unknown_type_is_told_and_its_content_kept() -> None:
     room = Room()
     room.event("com.example.dice", PAT, {"eyes": 6})
