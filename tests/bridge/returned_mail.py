@@ -8,10 +8,10 @@ import smtplib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from bridge.demo.homeserver import free_port
+from tests.homeserver.mailbox import mail_server
 
 REPORT = """\
 From: MAILER-DAEMON@relay.example (Mail Delivery System)
@@ -80,7 +80,7 @@ class Relay:
         self.senders: list[str] = []
         self.recipients: list[str] = []
         self.taken: list[bytes] = []
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller = mail_server(self, self.port)
 
     def start(self) -> None:
         self._controller.start()
@@ -100,7 +100,7 @@ class Relay:
         return "250 2.0.0 Ok: queued as 4B1C2"
 
     def _give_back(self, to: str, mail: bytes) -> None:
-        with smtplib.SMTP("127.0.0.1", self.home) as server:
+        with smtplib.SMTP("127.0.0.1", self.home, local_hostname="relay.example") as server:
             # RFC 3464, 2: from nobody, so that a report is never itself reported.
             server.sendmail("", to, mail)
 
@@ -114,7 +114,7 @@ class Home:
         self.validity = 1
         self.password = "s3cret"
         self.heard: list[str] = []
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.smtp)
+        self._controller = mail_server(self, self.smtp)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

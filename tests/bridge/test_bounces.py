@@ -316,7 +316,8 @@ async def test_a_mailbox_that_answers_like_none_is_looked_at_again(
 
     monkeypatch.setattr(bounces, "look", odd)
     running = asyncio.create_task(bounces.run())
-    await asyncio.wait_for(twice.wait(), 10)
+    async with asyncio.timeout(60):
+        await twice.wait()
     running.cancel()
 
     assert calls[:2] == [[], ["Mails that come back cannot be read just now: the log of the bridge says why"]]
@@ -327,7 +328,8 @@ async def test_without_a_mailbox_nothing_is_read_and_without_an_address_that_is_
 ) -> None:
     for bounces in (Bounces(), Bounces(mailbox="imap://127.0.0.1:9/INBOX")):
         idle = BounceWatch(bounces=bounces, store=store, ledger=ledger)
-        await asyncio.wait_for(idle.run(), 5)
+        async with asyncio.timeout(60):
+            await idle.run()
 
     assert idle.status_lines() == [
         "Mails that come back are not read: config.yaml names no address for them (bounces: address)."

@@ -295,6 +295,14 @@ async def test_all_filters_together_stand_in_any_order_and_words_like_them_are_w
     assert await found(bot, ANN, '"the river, kind"') == once
 
 
+async def test_a_search_without_any_word_says_so_and_shows_no_messages_as_if_they_were_found(bot: Bot) -> None:
+    await bot.hears(TRIP, PAT, "kiln")
+
+    for text in ("🔪", "… ?!", "🔪 by pat"):
+        assert " holds no word. " in await bot.asked(ANN, f"review find {text}")
+    assert await found(bot, ANN, "🔪 kiln") == ["kiln"]
+
+
 async def test_what_was_found_is_shown_whatever_kind_of_message_it_is(bot: Bot) -> None:
     long = "word " * 100
     poll = {"question": {"m.text": [{"body": "Which kiln?"}]}, "answers": [{"m.id": "a", "m.text": [{"body": "Red"}]}]}

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from bridge.arrival.invitation import DAY
 from bridge.demo.homeserver import free_port
+from tests.homeserver.mailbox import mail_server
 
 ROOT = Path(__file__).parents[2]
 MONDAY = 1_788_764_400.0
@@ -29,7 +29,7 @@ class SlowServer:
         """When it falls silent: `before` it took the mail, or `after`."""
         self.has_it = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller = mail_server(self, self.port)
 
     def start(self) -> None:
         self._controller.start()

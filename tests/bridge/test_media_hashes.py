@@ -135,7 +135,7 @@ async def test_what_was_noted_is_hashed_by_the_bridge_that_comes_after_a_kill(wo
     hashes = await world.hashes()
     running = asyncio.create_task(hashes.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await world.store.recall_all(DUE):  # noqa: ASYNC110 - looks at the record
                 await asyncio.sleep(0.01)
     finally:

@@ -235,7 +235,7 @@ async def test_while_it_runs_a_sign_is_enough(running: Running, monkeypatch: pyt
     running.accounts.refuses = True
     task = asyncio.create_task(running.profiles.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await running.accounts.was_asked.wait()
             running.accounts.refuses = False
             running.happens(P3, member("The Boss", picture))
@@ -255,7 +255,7 @@ async def test_what_the_module_tells_of_is_enough_where_no_event_shows_it(
     monkeypatch.setattr("bridge.profiles.Profiles.look", looks_at_somebody(Profiles.look))
     tasks = [asyncio.create_task(running.profiles.run()), asyncio.create_task(running.profiles.listen())]
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await running.accounts.was_changed.wait()
     finally:
         for task in tasks:
@@ -283,7 +283,7 @@ async def test_what_the_bridge_gave_itself_is_no_sign_to_the_module_either(
     running.accounts.changed.note("@stranger:school.test", "Anybody", None)
     task = asyncio.create_task(running.profiles.listen())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for _ in range(2):
                 running.accounts.was_heard.clear()
                 await running.accounts.was_heard.wait()

@@ -15,6 +15,11 @@ from bridge.demo.homeserver import free_port
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/invitation/[A-Za-z0-9_-]+")
 
 
+def mail_server(handler: object, port: int) -> Controller:
+    """A mail server that has a name, which it would look for in the network else, and time to start."""
+    return Controller(handler, server_hostname="mail.example", hostname="127.0.0.1", port=port, ready_timeout=60)
+
+
 class Mailbox:
     """Everything that was mailed, in order."""
 
@@ -27,7 +32,7 @@ class Mailbox:
 
     def start(self) -> None:
         """Listen."""
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller = mail_server(self, self.port)
         self._controller.start()
 
     def stop(self) -> None:
