@@ -38,13 +38,16 @@ def wish(asked: Asked, text: str) -> Wish:
     )
     filters = dict(_pairs(words[first:])) if first is not None else {}
     own = _before(text, words, first)
+    sought = phrases(own)
+    if own and not sought:
+        raise Answer(f"{quoted(own)} holds no word. Words of letters and digits are found, signs and emoji are not.")
     zone = zone_of(asked.policy, asked.memberships[0].organisation)
     kind = filters.get("kind", "").lower()
     if kind not in ("", *KINDS):
         raise Answer(f"A chat's kind is one of {', '.join(KINDS)}, not {quoted(kind)}.")
     senders = _senders(asked, filters["by"]) if "by" in filters else ()
     return Wish(
-        phrases(own),
+        sought,
         senders,
         a_day(start_of, filters["from"], zone) if "from" in filters else None,
         a_day(end_of, filters["until"], zone) if "until" in filters else None,
