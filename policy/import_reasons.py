@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -51,16 +51,21 @@ def place_in_words(books: frozenset[str]) -> str:
 
 def changes_in_words(old: Membership, fields: Mapping[str, Any]) -> str:
     """What a row changes of somebody: the text of cells by heading, and the books."""
-    words = []
-    for heading, value in fields.items():
-        if heading != _BOOKS:
-            words.append(f"{heading} {quoted(str(getattr(old, heading) or ''))} becomes {quoted(value)}")
-    books = fields.get(_BOOKS, old.books)
-    if into := books - old.books:
-        words.append(f"into {', into '.join(sorted(into))}")
-    if out_of := old.books - books:
-        words.append(f"out of {', out of '.join(sorted(out_of))}")
+    words = [
+        f"{heading} {quoted(str(getattr(old, heading) or ''))} becomes {quoted(value)}"
+        for heading, value in fields.items()
+        if heading != _BOOKS
+    ]
+    if _BOOKS in fields:
+        words += _moves(old.books, fields[_BOOKS])
     return ", ".join(words)
+
+
+def _moves(before: frozenset[str], after: frozenset[str]) -> Iterator[str]:
+    if into := after - before:
+        yield f"into {', into '.join(sorted(into))}"
+    if out_of := before - after:
+        yield f"out of {', out of '.join(sorted(out_of))}"
 
 
 def no_staff(after: Amended, organisation: str, book: str) -> Reason:

@@ -115,7 +115,7 @@ class Rows:
             if cells != values:
                 write = _WRITTEN.get(heading, str)
                 for index, cell, value in compress(zip(self.old, cells, values, strict=True), cells):
-                    if cell != write(value):
+                    if cell != value and cell != write(value):
                         found[index].append(heading)
         return found
 
@@ -215,7 +215,8 @@ class Rows:
         """Compared as meant, not as written; whoever has a name in one piece keeps it so."""
         columns: dict[str, Any] = dict(zip(_FIELD, self.meant, strict=True))
         for index, place in self._known.items():
-            old, fields = self.old[index], dict[str, Any]()
+            old = self.old[index]
+            fields: dict[str, Any] = {}
             headings: Sequence[str] = self.rewritten.get(index, ())
             if not (old.first_name or old.last_name or _NAMES.isdisjoint(headings)):
                 headings = ["name", *(heading for heading in headings if heading not in NAMES)]

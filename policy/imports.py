@@ -326,13 +326,13 @@ class _Importing:
 
     def _verdict(self, index: int, outcome: Outcome) -> Verdict:
         row, identifier = self.table.numbers[index], self.ids[index]
-        if outcome == "skipped":
-            return Verdict(row, identifier, outcome, "the identifier is in use already")
+        if outcome == "change":
+            return Verdict(row, identifier, outcome, changes_in_words(self.old[index], self.changed[index]))
         if outcome == "refused":
             return Verdict(row, identifier, outcome, reasons=tuple(self.reasons[index]))
         if outcome == "new":
             return Verdict(row, identifier, outcome, place_in_words(self.rows.member(index).books))
-        return Verdict(row, identifier, outcome, changes_in_words(self.old[index], self.changed.get(index, {})))
+        return Verdict(row, identifier, outcome, "the identifier is in use already" if outcome == "skipped" else "")
 
 
 def _changes_of(old: Membership, fields: Mapping[str, Any]) -> Iterator[Change]:
