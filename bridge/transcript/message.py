@@ -57,6 +57,13 @@ def kept_beside_edit(content: Mapping[str, Any], new: Mapping[str, Any]) -> Mapp
     return {name: one for name, one in zip(("body", "formatted_body"), said, strict=True) if one}
 
 
+def said_otherwise(beside: Mapping[str, Any], shown: str) -> str:
+    """What clients show of an edit that know none, of what was kept beside it, where what is shown does not say it."""
+    html = text(beside, "formatted_body")
+    forms = filter(None, [text(beside, "body"), bare(html) if html else None])
+    return "\n".join(dict.fromkeys(form for form in forms if says_more(form, shown)))
+
+
 def _has_words(content: Mapping[str, Any]) -> bool:
     return isinstance(content.get("body"), str) or content.get("msgtype") == "m.location" or is_file(content)
 

@@ -21,6 +21,7 @@ from bridge.transcript.events import EPOCH
 from bridge.transcript.legible import Legible, broken
 from bridge.transcript.markup import Block, bare, blocks, each_text, paragraphs, plain, says_more
 from bridge.transcript.media import moving_path, thumbnail_path
+from bridge.transcript.message import said_otherwise
 from bridge.transcript.model import Kind, Milliseconds, Participant, Remark, Transcript
 from bridge.transcript.record import Line
 
@@ -238,7 +239,7 @@ class Pages:
         page: Page = {"body": formatted or paragraphs(text or "")}
         if formatted and says_more(text or "", f"{plain(formatted)} {line['sender']['name']}"):
             page["plain"] = paragraphs(text or "")
-        if line["kind"] == "edit" and (otherwise := _otherwise(line.get("content") or {}, plain(page["body"]))):
+        if line["kind"] == "edit" and (otherwise := said_otherwise(line.get("content") or {}, plain(page["body"]))):
             page["otherwise"] = paragraphs(otherwise)
         return {part: self._drawn(found) for part, found in page.items()}
 
@@ -378,13 +379,6 @@ def _acted(formatted: list[Block], said: str, name: str) -> list[Block]:
     if "r" not in first:
         return [*paragraphs(actor.strip()), *formatted]
     return [{**first, "r": [actor, *first["r"]]}, *rest]
-
-
-def _otherwise(content: Line, shown: str) -> str:
-    """What clients show of an edit that know none, where that says something else."""
-    said = [content.get("body"), bare(html) if isinstance(html := content.get("formatted_body"), str) else None]
-    more = [one for one in said if isinstance(one, str) and says_more(one, shown)]
-    return "\n".join(dict.fromkeys(more))
 
 
 def _namesakes(participants: Iterable[Participant]) -> frozenset[str]:

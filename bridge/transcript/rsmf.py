@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 
 from bridge.transcript import bundle, record
 from bridge.transcript.events import iso
+from bridge.transcript.markup import bare, says_more
+from bridge.transcript.message import said_otherwise
 from bridge.transcript.model import Transcript
 from bridge.transcript.record import Line
 
@@ -54,8 +56,13 @@ def manifest(transcript: Transcript, lines: Iterable[Line]) -> dict[str, Any]:
             people.setdefault(person["matrix"], person["name"])
         event = _event(transcript, line)
         original = events.get((line.get("target") or {}).get("number") or 0)
-        if original is None or not AT_ITS_MESSAGE.get(line["kind"], _nowhere)(original, line):
+        undone = any(remark.kind == "deletion" for remark in transcript.remarks.get(line["number"], ()))
+        if original is None or undone or not AT_ITS_MESSAGE.get(line["kind"], _nowhere)(original, line):
             events[line["number"]] = event
+    ids = {event["id"] for event in events.values()}
+    for event in events.values():
+        if event.get("parent", event["id"]) not in ids:
+            event["custom"].append({"name": "In reply to", "value": event.pop("parent")})
     conversation = {
         "id": transcript.account.room_id,
         "display": transcript.title,
@@ -93,7 +100,7 @@ def _event(transcript: Transcript, line: Line) -> Event:
 
 
 def _body(line: Line) -> str:
-    said = line["text"] or line.get("reaction") or ""
+    said = _said(line) or line.get("reaction") or ""
     if line["kind"] == "deletion":
         said = line.get("reason") or ""
     about = line.get("target")
@@ -101,15 +108,27 @@ def _body(line: Line) -> str:
     return f"{line['kind']} of {named}: {said}" if named and line["kind"] in AT_ITS_MESSAGE else said
 
 
+def _said(line: Line) -> str:
+    """The text, what the formatted one says besides, and what is not as it should be with the files."""
+    parts = [line["text"] or ""]
+    if (html := line.get("html")) and says_more(formatted := bare(html), parts[0]):
+        parts.append(f"[with its formatting: {formatted}]" if parts[0] else formatted)
+    if line["kind"] == "edit" and (otherwise := said_otherwise(line.get("content") or {}, " ".join(parts))):
+        parts.append(f"[programs that know no edits show: {otherwise}]")
+    doubted = [(file, file.get("missing") or file.get("changed")) for file in record.files(line)]
+    parts += [f"[file “{file['name']}”: {doubt}]" for file, doubt in doubted if doubt]
+    return "\n".join(filter(None, parts))
+
+
 def _edit(original: Event, line: Line) -> bool:
     """The message reads as it was left; what it was before is among its edits. No edit by another is one."""
-    if original["participant"] != line["sender"]["matrix"]:
+    if line.get("reason") or original["participant"] != line["sender"]["matrix"]:
         return False
-    edit = {"participant": line["sender"]["matrix"], "previous": original["body"], "new": line["text"] or ""}
+    edit = {"participant": line["sender"]["matrix"], "previous": original["body"], "new": _said(line)}
     if line["time"]:
         edit["timestamp"] = line["time"]
     original.setdefault("edits", []).append(edit)
-    original["body"] = line["text"] or ""
+    original["body"] = edit["new"]
     return not record.files(line)
 
 
@@ -190,7 +209,8 @@ ATTACHMENT = (
 def _readable(lines: list[Line]) -> Iterator[str]:
     """The text that review programs search, an entry a line."""
     for line in lines:
-        yield f"{line['number']} {line['time'] or 'time unknown'} {line['sender']['name']}: {_body(line)}"
+        said = " ".join([_body(line), *(f"[{file['name']}]" for file in record.files(line))])
+        yield f"{line['number']} {line['time'] or 'time unknown'} {line['sender']['name']}: {said}".rstrip()
 
 
 def _header(text: str) -> str:

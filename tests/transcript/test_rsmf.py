@@ -104,6 +104,63 @@ def test_a_deleted_message_is_marked_and_says_who_deleted_it(make: Make) -> None
     )
 
 
+def test_what_was_taken_back_is_an_event_of_its_own_and_changes_no_other(make: Make) -> None:
+    room = Room()
+    first = room.says(PAT, "at six")
+    wrong = room.edits(PAT, first, "at seven")
+    room.edits(PAT, first, "at eight")
+    thumb = room.reacts(ANN, first, "👍")
+    room.reacts(BEN, first, "👍")
+    for taken_back in (wrong, thumb):
+        room.deletes(ANN, taken_back)
+
+    found = {event["id"]: event for event in events(make, room)}
+
+    assert [edit["new"] for edit in found[first]["edits"]] == ["at eight"]
+    assert [(one["count"], one["participants"]) for one in found[first]["reactions"]] == [(1, [BEN])]
+    assert (found[wrong]["body"], found[wrong]["deleted"]) == ("edit of 1: at seven", True)
+    assert (found[thumb]["body"], found[thumb]["deleted"]) == ("reaction of 1: 👍", True)
+
+
+def test_nothing_that_is_on_the_page_is_missing_from_what_review_programs_search(make: Make) -> None:
+    room = Room()
+    room.shares(PAT, "lost.pdf", None, "application/pdf")
+    room.shares(PAT, "plan.png", picture(form="PNG"), "image/png")
+    room.says(PAT, "hi", html="<b>bring</b> the whisky")
+    same = room.says(PAT, "**bring** the books", html="<b>bring</b> the books")
+    relation = {"rel_type": "m.replace", "event_id": same}
+    new = {"msgtype": "m.text", "body": "bring nothing"}
+    room.says(PAT, "* I know where you live", relates=relation, **{"m.new_content": new})
+
+    mail, _, manifest = opened(make(room, set_to={"rsmf": True}).folder / "transcript.rsmf")
+
+    said = mail.get_body()
+    assert said is not None
+    lost = "[file “lost.pdf”: The homeserver no longer has it (404 M_NOT_FOUND).]"
+    formatted = "hi\n[with its formatting: bring the whisky]"
+    edited = "bring nothing\n[programs that know no edits show: * I know where you live]"
+    assert [event["body"] for event in manifest["events"]] == [lost, "", formatted, edited]
+    assert manifest["events"][-1]["edits"][0]["previous"] == "**bring** the books"
+    for words in (lost, "[plan.png]", "bring the whisky", "I know where you live"):
+        assert words in said.get_content()
+
+
+def test_an_answer_to_what_is_no_event_of_the_file_says_what_it_answers(make: Make) -> None:
+    room = Room()
+    first = room.says(PAT, "first")
+    edit = room.edits(PAT, first, "second")
+    room.replies(ANN, edit, "to the edit")
+    room.replies(ANN, "$nowhere", "to nothing")
+    room.replies(ANN, first, "to the message")
+
+    answers = events(make, room)[1:]
+
+    assert [event.get("parent") for event in answers] == [None, None, first]
+    assert [event["custom"][1:] for event in answers] == [
+        [{"name": "In reply to", "value": edit}], [{"name": "In reply to", "value": "$nowhere"}], [],
+    ]  # fmt: skip
+
+
 def test_reactions_are_counted_at_their_message(make: Make) -> None:
     room = Room()
     first = room.says(PAT, "hello")
