@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from bridge.transcript import legible
 from bridge.transcript.events import iso
 from bridge.transcript.images import NoPicture, moves, thumbnail
 from bridge.transcript.model import File, Milliseconds, Person, Received
@@ -72,7 +73,7 @@ class Shelf:
     def keep(self, number: int, sender: Person, time: Milliseconds | None, offer: Offer) -> File:
         """The file of that entry, fetched unless it is here already, or the reason why it is missing."""
         file = self._kept_before(offer) or self._fetched(number, offer)
-        self._rows.writerow(map(harmless, _row(number, sender, time, file)))
+        self._rows.writerow(harmless(legible.harmless(cell)) for cell in _row(number, sender, time, file))
         return file
 
     def _kept_before(self, offer: Offer) -> File | None:

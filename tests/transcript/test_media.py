@@ -195,7 +195,17 @@ def test_a_file_name_that_is_a_formula_is_none_in_the_index(tmp_path: Path) -> N
     shelf.keep(1, PEOPLE[PAT], START, offer('=HYPERLINK("https://evil.example","a\nb")'))
     shelf.close()
 
-    assert index(tmp_path)[1][3] == '\'=HYPERLINK("https://evil.example","a\nb")'
+    assert index(tmp_path)[1][3] == '\'=HYPERLINK("https://evil.example","a[U+000A]b")'
+
+
+def test_no_file_name_in_the_index_looks_like_another_one(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, Room().fetch)
+    for name in ("invoice\u202efdp.exe", "a\x00\x1b[2J\u2066.txt", "Größe – 表 👍.pdf"):
+        shelf.keep(1, PEOPLE[PAT], START, offer(name))
+    shelf.close()
+
+    names = [row[3] for row in index(tmp_path)[1:]]
+    assert names == ["invoice[U+202E]fdp.exe", "a[U+0000][U+001B][2J[U+2066].txt", "Größe – 表 👍.pdf"]
 
 
 # Pictures
