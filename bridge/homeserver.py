@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Self
@@ -35,6 +36,9 @@ FORGOTTEN = (
     "The homeserver does not know the bridge's as_token any more: registration.yaml and config.yaml have to hold the "
     "same tokens, and the homeserver has to be restarted after a change."
 )
+
+_NO_ACCOUNT = re.compile(r"Application service has not registered this user \((@.+)\)")
+"""What Synapse says of an account that the bridge should act as and that nobody has made."""
 
 LONGEST_ANSWER = 120.0
 """Seconds; Synapse answers a join to a large room within that."""
@@ -190,7 +194,7 @@ class Homeserver:
             except MatrixRequestError as error:
                 if error.http_status in AWAY:
                     raise HomeserverUnavailable(f"The homeserver is busy: HTTP {error.http_status}.") from error
-                refused = Refused(error.http_status, str(error.errcode or ""), error.message or "")
+                refused = Refused(error.http_status, str(error.errcode or ""), _in_words(error.message or ""))
                 if self._entered and api not in self._logins.values() and refused.errcode == "M_UNKNOWN_TOKEN":
                     raise HomeserverUnavailable(FORGOTTEN) from error
                 give_up = give_up or self._clock() + PATIENCE_WITH_FAILURES
@@ -201,6 +205,16 @@ class Homeserver:
         answer = await (until_available(attempt) if self._patient else attempt())
         self._entered = True
         return answer
+
+
+def _in_words(message: str) -> str:
+    """What the homeserver said, for an administrator who has never heard of application services."""
+    if unknown := _NO_ACCOUNT.fullmatch(message):
+        return (
+            f"There is no account {unknown[1]} on the homeserver: make it there, or correct “matrix” of this person in "
+            "the policy."
+        )
+    return message
 
 
 def room_path(room: str) -> PathBuilder:

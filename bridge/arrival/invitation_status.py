@@ -16,7 +16,7 @@ MOST_REASONS = 10
 STATES: tuple[State, ...] = ("pending", "accepted", "declined")
 
 
-def status_of(invitations: Iterable[Invitation], now: Moment) -> Iterator[str]:
+def status_of(invitations: Iterable[Invitation], now: Moment, *, mails_go_out: bool = True) -> Iterator[str]:
     """How many there are in each state, and what is amiss with whom, what wants a hand first."""
     all_ = list(invitations)
     counts = Counter(one.state for one in all_)
@@ -24,7 +24,7 @@ def status_of(invitations: Iterable[Invitation], now: Moment) -> Iterator[str]:
         yield "Invitations: " + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) + "."
     pending = [one for one in all_ if one.state == "pending"]
     yield from _waiting([one for one in pending if one.failures and not one.bounced])
-    if due := sum(_is_due(one, now) for one in pending):
+    if mails_go_out and (due := sum(_is_due(one, now) for one in pending)):
         mails = "mail waits for its" if due == 1 else "mails wait for their"
         yield f"- {due} {mails} turn: config.yaml says how many go out in a minute."
     lines = [*_bounced(pending), *_unsure(pending), *_declined(all_), *_unanswered(pending, now), *_accepted(pending)]

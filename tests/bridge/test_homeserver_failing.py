@@ -71,6 +71,19 @@ async def test_a_request_that_always_fails_is_given_up(asking: Callable[..., Any
     assert PATIENCE_WITH_FAILURES < 300
 
 
+async def test_an_account_that_nobody_has_made_is_said_to_be_none_and_what_to_do(asking: Callable[..., Any]) -> None:
+    said = "Application service has not registered this user (@p.chan:school.test)"
+
+    with pytest.raises(Refused) as refused:
+        await asking((403, {"errcode": "M_FORBIDDEN", "error": said}))
+
+    assert refused.value.status == 403
+    assert str(refused.value) == (
+        "There is no account @p.chan:school.test on the homeserver: make it there, or correct “matrix” of this person "
+        "in the policy."
+    )
+
+
 async def test_a_token_that_is_forgotten_later_is_waited_for_and_one_that_never_fitted_is_not(
     asking: Callable[..., Any],
 ) -> None:

@@ -61,6 +61,12 @@ def test_mails_that_have_not_been_tried_yet_are_counted() -> None:
     ]
 
 
+def test_where_no_mail_goes_out_none_waits_for_its_turn() -> None:
+    due = [replace(one(f"p{number}"), mailed=0, next_mail=NOW) for number in range(3)]
+
+    assert list(status_of(due, NOW, mails_go_out=False)) == ["Invitations: 3 pending."]
+
+
 def test_a_list_too_long_for_a_message_is_cut_with_a_sentence_and_bounces_come_first() -> None:
     quiet = [replace(one(f"q{number}"), next_mail=None, link_until=NOW - 1) for number in range(400)]
     lines = list(status_of([*quiet, one("typo").returned("550")], NOW))
