@@ -11,11 +11,16 @@ from typing import Any
 import aiohttp
 
 from bridge import app, config, registration
+from bridge.audit import FILES
 from bridge.config import Config
-from bridge.demo.homeserver import Homeserver, free_port
+from bridge.demo.homeserver import Homeserver, Login, free_port
+from bridge.policy_file import load
+from bridge.store import Store
+from policy.differences import fingerprint
+from policy.model import Policy
 from policy.rooms import CHAT
 from tests.homeserver.conftest import BOT, PASSWORD, SERVER_NAME
-from tests.homeserver.matrix_client import Client, eventually
+from tests.homeserver.matrix_client import Client, eventually, in_force
 
 CONFIG = """\
 homeserver: {{address: "{url}", server_name: {server}}}
@@ -26,7 +31,7 @@ policy: policy.yaml
 
 
 class Bridged:
-    """A running homeserver and its bridge; `edit` saves another policy."""
+    """A running homeserver and its bridge; `edit` saves another policy, `follow` sees it in force as well."""
 
     def __init__(self, homeserver: Homeserver, settings: Config, http: aiohttp.ClientSession) -> None:
         self.homeserver = homeserver
@@ -34,6 +39,7 @@ class Bridged:
         self._http = http
         self._task: asyncio.Task[None] | None = None
         self._clients: dict[str, Client] = {}
+        self._followed = ""
 
     async def start(self, *, new_record: bool = False) -> None:
         """Start the bridge and wait until the homeserver reaches it."""
@@ -59,10 +65,36 @@ class Bridged:
             self._task = None
 
     def edit(self, text: str) -> None:
-        """Save another policy, at once and whole, as an editor does."""
+        """Save another policy, at once and whole, as an editor does; it is in force some time later."""
+        self._followed = ""
         fresh = self.settings.policy.with_suffix(".new")
         fresh.write_text(text)
         fresh.replace(self.settings.policy)
+
+    async def follow(self, text: str) -> None:
+        """Save another policy and wait until module and bridge decide by it and the bridge has done what is due.
+
+        Returns at once where it is the one that was followed last.
+        """
+        if text == self._followed:
+            return
+        store = await Store.open(self.settings.database)
+        try:
+            # The bridge keeps the files of a policy when everything about it was done.
+            await store.forget(FILES)
+            self.edit(text)
+            policy = load(self.settings.policy)
+            assert isinstance(policy, Policy), policy
+            mark = fingerprint(policy)
+            await eventually(lambda: store.recall(FILES), lambda kept: kept is not None and kept["mark"] == mark)
+        finally:
+            await store.close()
+        await in_force(self._bot(), text)
+        self._followed = text
+
+    def _bot(self) -> Client:
+        """The bot's account, used by somebody else than the bridge."""
+        return Client(self.homeserver, Login(self.settings.bot, "", self.settings.appservice.as_token), self._http)
 
     async def client(self, user: str) -> Client:
         """The person's client, logged in."""

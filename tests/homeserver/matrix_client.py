@@ -1,16 +1,19 @@
 """A Matrix client for tests that hides nothing: over plain HTTP, every refusal whole."""
 
 import asyncio
+import hashlib
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
 from bridge.demo.homeserver import Homeserver, Login
+from bridge.module_check import STATUS
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Client:
         self._since = news["next_batch"]
         return news
 
-    async def sync_until(self, wanted: Callable[[dict[str, Any]], bool], *, patience: float = 30) -> dict[str, Any]:
+    async def sync_until(self, wanted: Callable[[dict[str, Any]], bool], *, patience: float = 60) -> dict[str, Any]:
         """The first news that `wanted` says yes to; TimeoutError after `patience` seconds without."""
         async with asyncio.timeout(patience):
             while True:
@@ -157,7 +160,7 @@ class Client:
         return self._transactions
 
 
-async def eventually(look: Callable[[], Any], wanted: Callable[[Any], bool], *, patience: float = 30) -> Any:
+async def eventually(look: Callable[[], Any], wanted: Callable[[Any], bool], *, patience: float = 60) -> Any:
     """Look until what is seen is `wanted` and return it; AssertionError with the last look after `patience` seconds.
 
     For what others do in their own time, as the bridge does; `look` may be a coroutine function:
@@ -169,6 +172,14 @@ async def eventually(look: Callable[[], Any], wanted: Callable[[Any], bool], *, 
             raise AssertionError(f"Still not as wanted after {patience:g} s; last seen: {seen!r}")
         await asyncio.sleep(0.05)
     return seen
+
+
+async def in_force(bot: Client, policy: str) -> None:
+    """Wait until the homeserver decides by the policy of this text, which names no spreadsheets."""
+    digest = hashlib.sha256(policy.encode()).hexdigest()
+    # With the token of the bridge one says as whom one asks.
+    asked = partial(bot.ask, "GET", str(STATUS), user_id=bot.user_id)
+    await eventually(asked, lambda status: status["policy"] == digest)
 
 
 async def _seen(look: Callable[[], Any]) -> Any:
