@@ -66,7 +66,7 @@ async def test_the_process_that_keeps_the_files_gives_them_by_the_policy(
         async with homeserver:
             process = start_media_worker(tmp_path, port)
             try:
-                await eventually(lambda: answers(http, f"http://127.0.0.1:{port}"), bool, patience=60)
+                await eventually(lambda: answers(http, f"http://127.0.0.1:{port}"), bool, patience=120)
                 await gives_them(homeserver, f"http://127.0.0.1:{port}", connect, http)
             finally:
                 process.terminate()

@@ -10,7 +10,7 @@ import pytest
 from bridge.demo.homeserver import Homeserver
 from policy.rooms import CHAT
 from tests.homeserver.conftest import BOT, Connect, StartHomeserver
-from tests.homeserver.matrix_client import Answer, Client, RefusedError, eventually, refusal_of
+from tests.homeserver.matrix_client import Answer, Client, RefusedError, eventually, in_force, refusal_of
 from tests.homeserver.two_schools import HILLSIDE, activate, open_chat, person, policy, tighten
 
 People = Mapping[str, Client]
@@ -31,7 +31,7 @@ async def people(homeserver: Homeserver, connect: Connect) -> People:
 
 @pytest.fixture
 async def rules(homeserver: Homeserver, people: People) -> "Rules":
-    rules = Rules(homeserver.folder / "policy.yaml", homeserver.log)
+    rules = Rules(homeserver.folder / "policy.yaml", homeserver.log, people["qwil"])
     await rules.become(policy())
     return rules
 
@@ -39,15 +39,15 @@ async def rules(homeserver: Homeserver, people: People) -> "Rules":
 class Rules:
     """The policy file of the running homeserver."""
 
-    def __init__(self, file: Path, log: Path) -> None:
+    def __init__(self, file: Path, log: Path, bot: Client) -> None:
         self.file, self.log = file, log
+        self._bot = bot
 
     async def become(self, text: str) -> None:
         """Save the text and wait until it is in force."""
         if text != self.file.read_text():
-            seen = self._loads()
             self._save(text)
-            await eventually(self._loads, lambda loads: loads > seen, patience=10)
+        await in_force(self._bot, text)
 
     async def become_wrong(self, text: str) -> str:
         """Save a text with mistakes and wait until they are in the log, which is returned from there on."""
@@ -59,9 +59,6 @@ class Rules:
         new = self.file.with_suffix(".new")
         new.write_text(text)
         new.replace(self.file)
-
-    def _loads(self) -> int:
-        return self.log.read_text().count("is in force")
 
 
 def seen(answer: Answer, *rules: str) -> None:
@@ -221,7 +218,7 @@ async def test_without_any_policy_nobody_but_the_bot_does_anything(
     assert await bot.send(room, "One moment, please")
 
     (homeserver.folder / "policy.yaml").write_text(policy())
-    await eventually(lambda: homeserver.log.read_text(), lambda log: "is in force" in log)
+    await in_force(bot, policy())
     await head.join(room)
     assert await nobody.create_room()
 
@@ -249,12 +246,12 @@ async def test_accounts_that_are_ignored_stay_among_themselves(
 
 async def test_a_room_from_before_takes_in_nobody_new(start_homeserver: StartHomeserver, connect: Connect) -> None:
     homeserver = await start_homeserver("organisations: {}", module={"unlisted_accounts": "ignore"})
-    head, chan, okafor = [await connect(homeserver, name) for name in ("head", "chan", "okafor")]
+    head, chan, okafor, bot = [await connect(homeserver, name) for name in ("head", "chan", "okafor", "qwil")]
     room = await head.create_room(chan.user_id, okafor.user_id, name="From before")
     await chan.join(room)
 
     (homeserver.folder / "policy.yaml").write_text(policy())
-    await eventually(lambda: homeserver.log.read_text().count("is in force"), lambda loads: loads == 2)
+    await in_force(bot, policy())
 
     assert await chan.send(room, "Still here")
     seen(await refusal_of(okafor.join(room)), "PART-1")

@@ -70,7 +70,7 @@ async def worker(
             process = start_worker(folder, port)
             try:
                 worker = Worker(homeserver, port)
-                await eventually(lambda: answers(http, worker.url), bool, patience=60)
+                await eventually(lambda: answers(http, worker.url), bool, patience=120)
                 yield worker
             finally:
                 process.terminate()
@@ -164,7 +164,7 @@ async def test_every_process_takes_up_a_changed_policy(
             return False
 
     for client in (head, at_the_main_process):
-        assert await eventually(lambda client=client: allowed(client), bool, patience=10)
+        assert await eventually(lambda client=client: allowed(client), bool)
 
 
 async def test_a_chat_made_at_a_worker_names_the_key_of_all_processes(

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -18,7 +17,7 @@ from bridge.demo.homeserver import Homeserver, StartError
 from policy.module_refusals import PATH as REFUSALS
 from policy.policy_server import KEY_ID, PATH, UNSTABLE_PATH
 from tests.homeserver.conftest import Connect
-from tests.homeserver.matrix_client import Answer, Client, RefusedError, eventually, refusal_of
+from tests.homeserver.matrix_client import Answer, Client, eventually, refusal_of
 from tests.homeserver.two_servers import Peer, People, TwoServers, shared_chat, two_servers
 
 POLICY = "m.room.policy"
@@ -55,33 +54,18 @@ def stored(servers: TwoServers, event: str) -> dict[str, Any]:
     return found
 
 
-async def answer_to(asked: Awaitable[object]) -> Answer:
-    """What the homeserver said, 200 or not."""
-    try:
-        await asked
-    except RefusedError as refused:
-        return refused.answer
-    return Answer(200, {})
-
-
 def refused(answer: Answer) -> bool:
     return (answer.status, answer.errcode) == (400, "M_FORBIDDEN")
 
 
 @asynccontextmanager
-async def suspended(servers: TwoServers, peer: Peer, room: str, ben: str) -> AsyncIterator[None]:
-    """Meanwhile Ben is suspended. Each time it asks about another event: the same one gets the same answer for ever."""
-
-    def asks() -> Awaitable[Answer]:
-        return peer.ask("POST", PATH, peer.event(room, ben, str(uuid4())))
-
-    servers.follow(ben="suspended")
+async def suspended(servers: TwoServers, people: People) -> AsyncIterator[None]:
+    """Meanwhile Ben is suspended."""
+    await servers.follow(people["qwil"], ben="suspended")
     try:
-        await eventually(asks, refused)
         yield
     finally:
-        servers.follow()
-        await eventually(asks, lambda answer: answer.status == 200)
+        await servers.follow(people["qwil"])
 
 
 async def test_a_new_chat_names_our_server_and_a_key_that_is_not_the_homeservers(
@@ -181,7 +165,7 @@ async def test_the_same_event_gets_the_same_answer_over_changes_and_restarts(
         return await peer.ask("POST", PATH, event)
 
     signed = await asked(early)
-    async with suspended(servers, peer, room, ben):
+    async with suspended(servers, people):
         refusal = await asked(late)
         assert (await asked(early)).body == signed.body
     await servers.here.stop()
@@ -195,16 +179,12 @@ async def test_the_same_event_gets_the_same_answer_over_changes_and_restarts(
 async def test_a_change_of_our_policy_refuses_in_the_other_servers_clients(
     servers: TwoServers, people: People, room: str
 ) -> None:
-    ben = people["ben"]
+    async with suspended(servers, people):
+        refusal = await refusal_of(people["ben"].send(room, "Am I in?"))
 
-    async def sends() -> Answer:
-        return await answer_to(ben.send(room, "Am I in?"))
-
-    servers.follow(ben="suspended")
-    refusal = await eventually(sends, refused)
+    assert refused(refusal)
     assert refusal.rules == ["USR-1"]
-    servers.follow()
-    await eventually(sends, lambda answer: answer.status == 200)
+    assert await people["ben"].send(room, "Am I in?")
 
 
 async def test_what_was_taken_over_is_signed_whatever_the_policy_says_now(
@@ -212,7 +192,7 @@ async def test_what_was_taken_over_is_signed_whatever_the_policy_says_now(
 ) -> None:
     sent = stored(servers, await people["ben"].send(room, "Said in time"))
 
-    async with suspended(servers, peer, room, people["ben"].user_id):
+    async with suspended(servers, people):
         answer = await peer.ask("POST", PATH, sent)
 
     assert answer.status == 200
@@ -226,7 +206,7 @@ async def test_what_was_refused_stays_out_when_its_server_sends_it_later_all_the
     place = {"prev_events": [last], "auth_events": stored(servers, last)["auth_events"]}
     early, late = peer.event(room, ben, "Too early", **place), peer.event(room, ben, "In time", **place)
 
-    async with suspended(servers, peer, room, ben):
+    async with suspended(servers, people):
         assert refused(await peer.ask("POST", PATH, early))
     transaction = {"origin": peer.name, "origin_server_ts": 0, "pdus": [early, late]}
     sent = await peer.ask("PUT", "/_matrix/federation/v1/send/by-hand", transaction)
@@ -314,11 +294,11 @@ async def test_without_a_policy_nothing_is_signed_and_nothing_is_said_for_good(
     await servers.here.start()
 
     answer = await peer.ask("POST", PATH, event)
-    servers.policy.write_text(text)
+    await servers.obey(people["qwil"], text)
 
     assert refused(answer)
     assert answer.error.startswith("The rules of this server cannot be read at the moment")
-    await eventually(lambda: peer.ask("POST", PATH, event), lambda answer: answer.status == 200)
+    assert (await peer.ask("POST", PATH, event)).status == 200
 
 
 @pytest.mark.parametrize(

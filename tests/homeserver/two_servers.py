@@ -29,7 +29,7 @@ from bridge.demo.homeserver import Homeserver, free_port
 from policy.model import UserId
 from policy.rooms import CHAT, DRAFT
 from policy.template import power_levels
-from tests.homeserver.matrix_client import Answer, Client, eventually
+from tests.homeserver.matrix_client import Answer, Client, eventually, in_force
 
 People = Mapping[str, Client]
 
@@ -71,6 +71,8 @@ def settings(client: int, federation: int, tls: Mapping[str, str]) -> dict[str, 
         "federation_domain_whitelist": None,
         "ip_range_whitelist": ["127.0.0.1/32", "::1/128"],
         "serve_server_wellknown": False,
+        # A server that was away for a moment is tried again at once, and not left alone for ten minutes.
+        "federation": {"destination_min_retry_interval": "1s", "destination_max_retry_interval": "2s"},
     }
 
 
@@ -83,9 +85,16 @@ class TwoServers:
     policy: Path
     certificate: Path
 
-    def follow(self, **people: str) -> None:
-        """Put another policy in place; see `policy`."""
-        self.policy.write_text(policy(self.here.server_name, self.there.server_name, **people))
+    async def follow(self, bot: Client, **people: str) -> None:
+        """Put another policy in place, see `policy`, and wait until it is in force."""
+        await self.obey(bot, policy(self.here.server_name, self.there.server_name, **people))
+
+    async def obey(self, bot: Client, text: str) -> None:
+        """The same with a policy of any text."""
+        fresh = self.policy.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self.policy)
+        await in_force(bot, text)
 
 
 def two_servers(folder: Path, *, postgres: str | None = None) -> TwoServers:
