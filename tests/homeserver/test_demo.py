@@ -25,7 +25,7 @@ from policy.model import PersonId, UserId
 from policy.plan import Step
 from policy.reach import reach, status
 
-PATIENCE = 180.0
+PATIENCE = 400.0
 """Seconds for the demo to say its next line, and to end."""
 
 RESERVED = frozenset({"qwil", "server-admin"})
