@@ -146,8 +146,11 @@ class _Check:
     def _read(self, name: str) -> bytes:
         if name not in self._place.names():
             raise NotAnExport(f"{self._called} holds no {name}, so that it is no export or not a whole one")
-        with self._place.open(name) as file:
-            content = file.read(LARGEST_MANIFEST + 1)
+        try:
+            with self._place.open(name) as file:
+                content = file.read(LARGEST_MANIFEST + 1)
+        except BROKEN as wrong:
+            raise NotAnExport(f"the {name} of {self._called} cannot be read ({wrong})") from wrong
         if len(content) > LARGEST_MANIFEST:
             raise NotAnExport(f"the {name} of {self._called} is larger than any manifest can be")
         return content
@@ -202,11 +205,12 @@ def _parsed(content: bytes) -> Any:
     """The manifest, if it has the shape of one."""
     try:
         manifest = json.loads(content)
-        fits = manifest["format"] == bundle.FORMAT and isinstance(manifest["chat"], dict) and "entries" in manifest
+        fits = manifest["format"] == bundle.FORMAT and "entries" in manifest
+        fits = fits and isinstance(manifest["chat"].get("first"), int | None)
         for stored in (*manifest["files"], *manifest["media"]):
             fits = fits and isinstance(stored["name"], str) and isinstance(stored["sha256"], str)
             fits = fits and isinstance(stored["size"], int)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return manifest if fits else None
 
@@ -294,19 +298,19 @@ def _members_changed(signed: Sequence[dict[str, Any]], archive: zipfile.ZipFile)
     """Which files of the media zip are not as they were signed."""
     listed = {member["name"]: member for member in signed}
     names = Counter(archive.namelist())
-    yield from (f"the file {name} was removed from it" for name in listed if name not in names)
+    yield from (f"the file {_shown(name)} was removed from it" for name in listed if name not in names)
     yield from (f"the file {_shown(name)} was added to it" for name in names if name not in listed)
-    yield from (f"the file {name} is in it twice" for name in listed if names[name] > 1)
+    yield from (f"the file {_shown(name)} is in it twice" for name in listed if names[name] > 1)
     for name, member in listed.items():
         if name in names:
             try:
                 with archive.open(name) as opened:
                     same = _digest(opened, member["size"]) == member["sha256"]
             except BROKEN as wrong:
-                yield f"the file {name} in it cannot be read ({wrong})"
+                yield f"the file {_shown(name)} in it cannot be read ({wrong})"
             else:
                 if not same:
-                    yield f"the file {name} in it was changed"
+                    yield f"the file {_shown(name)} in it was changed"
     if archive.namelist() != list(listed) and sorted(archive.namelist()) == sorted(listed):
         yield "its files were reordered"
 

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
@@ -228,13 +229,54 @@ def test_a_manifest_that_is_none_is_told(export: Path, content: bytes) -> None:
     assert problems(export)[-1] == "manifest.json: it is no manifest of an export."
 
 
-def test_a_manifest_signed_by_a_stranger_reaches_no_file_outside_the_export(export: Path) -> None:
-    stranger = SigningKey(b"somebody else's key, 32 bytes...")
+def sign_as_a_stranger(export: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the manifest and sign it anew by another key."""
     manifest = json.loads((export / "manifest.json").read_bytes())
-    manifest["files"].append({"name": "../../../etc/passwd", "size": 5, "sha256": "0"})
+    change(manifest)
     content = json.dumps(manifest).encode()
     (export / "manifest.json").write_bytes(content)
+    stranger = SigningKey(b"somebody else's key, 32 bytes...")
     (export / "manifest.sig").write_bytes(signature.sign(content, stranger))
+
+
+@pytest.mark.parametrize("first", ["1", [1], {}, 1.5])
+def test_a_manifest_by_a_stranger_whose_numbers_are_none_is_no_manifest(export: Path, first: object) -> None:
+    rewrite(export, lambda lines: lines[1:])
+    sign_as_a_stranger(export, lambda manifest: manifest["chat"].update(first=first))
+
+    assert verify(export).problems == ("manifest.json: it is no manifest of an export.",)
+
+
+def test_names_in_a_manifest_by_a_stranger_do_nothing_to_a_terminal(export: Path) -> None:
+    (export / "media.zip").unlink()
+    with zipfile.ZipFile(export / "media.zip", "w") as archive:
+        archive.writestr("b\x1b[2J", b"other")
+    listed = [{"name": name, "size": 5, "sha256": "0"} for name in ("a\x1b[2J", "b\x1b[2J")]
+    sign_as_a_stranger(export, lambda manifest: manifest["media"].extend(listed))
+
+    found = verify(export).problems
+
+    assert r"media.zip: the file 'a\x1b[2J' was removed from it." in found
+    assert r"media.zip: the file 'b\x1b[2J' in it was changed." in found
+    assert all(problem.isprintable() for problem in found)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sig"])
+def test_a_zip_whose_manifest_cannot_be_read_is_told(export: Path, tmp_path: Path, name: str) -> None:
+    bundle.pack(export, tmp_path / "export.zip")
+    content = bytearray((tmp_path / "export.zip").read_bytes())
+    # In its entry in the directory at the end (APPNOTE.TXT, 4.3.12): a compression that nobody knows.
+    entry = content.rindex(name.encode()) - 46
+    content[entry + 10 : entry + 12] = b"\x63\x00"
+    (tmp_path / "export.zip").write_bytes(content)
+
+    with pytest.raises(NotAnExport, match=f"the {name} of export.zip cannot be read"):
+        verify(tmp_path / "export.zip")
+
+
+def test_a_manifest_signed_by_a_stranger_reaches_no_file_outside_the_export(export: Path) -> None:
+    outside = {"name": "../../../etc/passwd", "size": 5, "sha256": "0"}
+    sign_as_a_stranger(export, lambda manifest: manifest["files"].append(outside))
 
     assert verify(export).problems == ("../../../etc/passwd: it was removed.",)
 
