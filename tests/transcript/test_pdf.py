@@ -197,6 +197,19 @@ def test_nobody_can_write_a_message_that_looks_like_a_notice_of_ours(make: Make)
     assert bare("Deleted later by Pat Chan (3)") in text(export)
 
 
+@pytest.mark.parametrize("people", [2, 14])
+def test_no_page_holds_the_last_participants_alone(make: Make, people: int) -> None:
+    room = Room()
+    for number in range(people):
+        room.joins(f"@p{number}:hillside.example", f"Person {number}")
+    room.says(ANN, "the first words")
+
+    drawn = [bare(one) for one in pages(make(room).pdfs[0])]
+
+    assert ["thefirstwords" in one for one in drawn] == [False, True]
+    assert [f"@p{people - 1}:" in one for one in drawn] == ([True, False] if people == 2 else [False, True])
+
+
 def test_every_edit_names_the_original_as_that(make: Make) -> None:
     """Not as what stood there before it, which is the edit before."""
     room = Room()
