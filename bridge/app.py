@@ -26,8 +26,9 @@ from bridge.commands import Commands
 from bridge.complaints import Complaints
 from bridge.config import Config
 from bridge.direct import Direct
+from bridge.empty_record import RecordMissing, refuse_to_forget
 from bridge.export_words import ExportWords
-from bridge.homeserver import Homeserver, Refused, room_path
+from bridge.homeserver import Homeserver, Refused
 from bridge.import_words import Importer
 from bridge.listen import ENDING, CannotListenError, listen
 from bridge.module_check import (
@@ -61,7 +62,7 @@ from policy.concern import mistakes_of
 from policy.mistake import Mistakes
 from policy.model import UserId
 from policy.observation import Settings
-from policy.rooms import BOT_NAME, CHAT
+from policy.rooms import BOT_NAME
 from policy.turns import next_turn
 
 if TYPE_CHECKING:
@@ -72,18 +73,6 @@ LONGEST_SLEEP = 3600.0
 """Seconds until the clock is looked at again, however far the next end date is."""
 
 log = logging.getLogger("qwil")
-
-
-NO_RECORD = (
-    "The database is empty, though there are chats on the homeserver: the record of them has to be in another one. "
-    "Correct `database` in {file}, or restore your backup. Only if the record is lost for good, begin a new one with "
-    "qwil run -c {file} --new-record: what Synapse still has of the chats is fetched into it."
-)
-
-NOT_TOLD = (
-    "The database is empty, and the homeserver does not say whether there are chats whose record is in another one "
-    "({refusal}). Look into its log, and whether homeserver.address in {file} is its address; then start again."
-)
 
 
 class StartRefused(Exception):
@@ -106,40 +95,13 @@ async def run(config: Config, *, new_record: bool = False) -> None:
             if not new_record:
                 await until_available(lambda: refuse_to_forget(config, store, server))
             await Bridge(config, store, server).run(sole)
-    except (CannotListenError, HeldError) as taken:
-        raise StartRefused(str(taken)) from taken
+    except (CannotListenError, HeldError, RecordMissing) as cause:
+        raise StartRefused(str(cause)) from cause
     except BaseExceptionGroup as several:
         # The page begins to listen beside the other parts, and the database may be lost to another bridge later.
         if (refusing := several.subgroup((CannotListenError, HeldError))) is None:
             raise
         raise StartRefused(str(refusing.exceptions[0])) from refusing
-
-
-async def refuse_to_forget(config: Config, store: Store, homeserver: Homeserver) -> None:
-    """Raise `StartRefused` where the record is empty though there are chats: it must lie in another database."""
-    if await store.last_arrival():
-        return
-    try:
-        rooms = (await homeserver.ask(Method.GET, Path.v3.joined_rooms))["joined_rooms"]
-        for room in rooms:
-            if await _is_chat(homeserver, room):
-                raise StartRefused(NO_RECORD.format(file=config.file.name))
-    except Refused as refusal:
-        # Before its first start the bot has no account; that its token is wrong is told when it is entered.
-        if refusal.status not in (401, 403):
-            said = str(refusal).rstrip(".")
-            raise StartRefused(NOT_TOLD.format(refusal=said, file=config.file.name)) from refusal
-
-
-async def _is_chat(homeserver: Homeserver, room: str) -> bool:
-    try:
-        await homeserver.ask(Method.GET, room_path(room).state[CHAT][""])
-    except Refused as refusal:
-        # Of no other kind, or the bot has been removed since.
-        if refusal.status not in (403, 404):
-            raise
-        return False
-    return True
 
 
 @contextlib.asynccontextmanager

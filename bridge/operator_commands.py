@@ -123,10 +123,14 @@ def _plan_arguments(parser: ArgumentParser) -> None:
 
 
 def _plan(asked: Namespace) -> int:
+    from bridge.empty_record import RecordMissing
     from bridge.planning import CHANGES, NOTHING, as_data, plan_from_record, said
 
     config = read_config(asked.config)
-    found = _with_the_record(plan_from_record(config, asked.policy))
+    try:
+        found = _with_the_record(plan_from_record(config, asked.policy))
+    except RecordMissing as missing:
+        raise Failure(str(missing)) from missing
     if isinstance(found, list):
         raise _mistaken(asked.policy or config.policy, found)
     if asked.json:

@@ -26,6 +26,7 @@ from aiohttp import web
 from bridge.before import Survey
 from bridge.config import Config
 from bridge.direct import Direct
+from bridge.empty_record import RecordMissing, refuse_to_forget
 from bridge.homeserver import Homeserver, HomeserverUnavailable, Refused
 from bridge.listen import ENDING
 from bridge.observe import Observer
@@ -357,7 +358,10 @@ class _Given(NamedTuple):
 
 
 async def plan_from_record(config: Config, candidate: Path | None = None) -> Planned | list[Mistake]:
-    """The plan of the policy in place, or of a candidate as if it were; the mistakes where it is no policy."""
+    """The plan of the policy in place, or of a candidate as if it were; the mistakes where it is no policy.
+
+    Raises `RecordMissing` where the database is empty though there are chats.
+    """
     current = load(config.policy)
     chosen = current if candidate is None else load(candidate, None if isinstance(current, tuple) else current)
     if isinstance(chosen, tuple):
@@ -366,12 +370,23 @@ async def plan_from_record(config: Config, candidate: Path | None = None) -> Pla
     try:
         observer = await observed(config, store)
         async with Homeserver(config, patient=False) as homeserver:
-            unseen = await _look_at_profiles(_profiles(config, observer, homeserver), observer) if config.admin else ""
+            unseen = await _look_for_chats(config, store, homeserver)
+            if config.admin and not unseen:
+                unseen = await _look_at_profiles(_profiles(config, observer, homeserver), observer)
         planner = await _planner(config, store, observer, _Given(chosen))
         found = () if candidate is None or isinstance(current, tuple) else tuple(differences(current, chosen))
         return Planned(planner.plan(), found, tuple(planner.failing_tests()), unseen)
     finally:
         await store.close()
+
+
+async def _look_for_chats(config: Config, store: Store, homeserver: Homeserver) -> str:
+    """Raises `RecordMissing` where an empty database is the wrong one; why that cannot be known, if it cannot."""
+    try:
+        await refuse_to_forget(config, store, homeserver)
+    except HomeserverUnavailable as error:
+        return f"the database is empty, and it is not known whether there are chats on the homeserver. {error}"
+    return ""
 
 
 def _profiles(config: Config, observer: Observer, homeserver: Homeserver) -> Profiles:
@@ -480,6 +495,7 @@ async def _apply_alone(config: Config, expected: str | None, by: str) -> dict[st
             _in_place_of_the_bridge(config, store, homeserver),
             _alone(config),
         ):
+            await refuse_to_forget(config, store, homeserver)
             observer = await observed(config, store)
             performer = Performer(homeserver, observer)
             direct = Direct(source, observer, performer)
@@ -495,6 +511,8 @@ async def _apply_alone(config: Config, expected: str | None, by: str) -> dict[st
             answer = await _outcome(planner.apply(performer, direct, by=by, expected=expected))
             await _until_on_record(config, store, planner)
             return answer
+    except RecordMissing as missing:
+        raise Stopped(f"Nothing was done. {missing}") from missing
     finally:
         await store.close()
 

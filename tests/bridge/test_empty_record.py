@@ -8,8 +8,8 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from mautrix.api import Method, PathBuilder
 
-from bridge.app import StartRefused, refuse_to_forget
 from bridge.config import load
+from bridge.empty_record import RecordMissing, refuse_to_forget
 from bridge.homeserver import Homeserver, Refused
 from bridge.store import Arrival, Store
 
@@ -49,7 +49,7 @@ async def test_rooms_that_are_no_chats_keep_no_record_away() -> None:
 
 
 async def test_one_chat_among_other_rooms_is_enough() -> None:
-    with pytest.raises(StartRefused, match=r"^The database is empty, though there are chats on the homeserver"):
+    with pytest.raises(RecordMissing, match=r"^The database is empty, though there are chats on the homeserver"):
         await begin(rooms("!a:x", "!b:x", "!c:x"), NOT_FOUND, {"organisation": "hillside"})
 
 
@@ -62,5 +62,5 @@ async def test_a_bot_that_is_not_let_in_is_told_so_later(status: int, errcode: s
 async def test_a_homeserver_that_fails_does_not_say_that_there_are_no_chats(answers: tuple[object, ...]) -> None:
     failure = Refused(500, "M_UNKNOWN", "Internal server error.")
 
-    with pytest.raises(StartRefused, match=r"does not say whether there are chats .* \(Internal server error\)\."):
+    with pytest.raises(RecordMissing, match=r"does not say whether there are chats .* \(Internal server error\)\."):
         await begin(*answers, failure)

@@ -88,6 +88,8 @@ class FakeHomeserver:
         self.asked: list[tuple[str, str, Any]] = []
         self.refuses: tuple[str, str] | None = None
         self.accounts: dict[str, dict[str, Any]] = {}
+        self.rooms: list[str] = []
+        """Where the bot is; its direct chat is none of the chats."""
         self._rooms = itertools.count()
 
     def changes(self) -> list[tuple[str, str, Any]]:
@@ -113,6 +115,10 @@ class FakeHomeserver:
             )
         if request.path.startswith(ACCOUNTS):
             return web.json_response(self._account(request.path.removeprefix(ACCOUNTS).removeprefix("/"), body))
+        if request.path.endswith("/joined_rooms"):
+            return web.json_response({"joined_rooms": self.rooms})
+        if request.method == "GET" and "!direct" in request.path:
+            return web.json_response({"errcode": "M_NOT_FOUND", "error": "Event not found."}, status=404)
         made = f"!made{next(self._rooms)}:school.test"
         await self._send(list(events_of(request.path, body or {}, request.query.get("user_id", BOT), made)))
         if request.path.endswith("/createRoom"):
@@ -318,6 +324,36 @@ async def test_a_plan_says_what_it_could_not_see_where_the_homeserver_is_away(sc
     assert planned.plan.steps
     assert planned.unseen.startswith("names and pictures that somebody has changed on the homeserver may be missing")
     assert f"Note: {planned.unseen}" in said(planned)
+
+
+async def test_an_empty_database_beside_chats_is_neither_planned_nor_applied_with(
+    school: School, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restored = school.config.file.with_name("restored.yaml")
+    text = school.config.file.read_text().replace(json.dumps(school.database), f'"sqlite:{tmp_path}/empty.db"')
+    restored.write_text(text)
+    school.homeserver.rooms = ["!direct:school.test", "!all:school.test"]
+
+    assert await cli("plan", "-c", str(restored)) == 1
+    assert "The database is empty, though there are chats on the homeserver" in capsys.readouterr().err
+    assert await cli("apply", "-c", str(restored)) == 1
+    assert "Nothing was done. The database is empty, though there are chats" in capsys.readouterr().err
+    assert school.homeserver.changes() == []
+
+    school.homeserver.rooms = ["!direct:school.test"]
+    assert await cli("plan", "-c", str(restored)) == 2
+
+
+async def test_a_plan_of_an_empty_database_says_that_there_may_be_chats_where_the_homeserver_is_away(
+    school: School, tmp_path: Path
+) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    away = replace(school.config.homeserver, address=address)
+
+    planned = await plan_from_record(replace(school.config, homeserver=away, database=f"sqlite:{tmp_path}/empty.db"))
+
+    assert not isinstance(planned, list)
+    assert planned.unseen.startswith("the database is empty, and it is not known whether there are chats")
 
 
 async def test_after_an_apply_a_second_one_does_nothing(school: School, parts: Parts) -> None:
