@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from bridge.arrival.accounts import Accounts
 from bridge.arrival.consent import Consent, agreed, wanting
@@ -107,7 +108,7 @@ class Acceptance:
         """
         async with self._turn(token) as guest:
             if guest is not None and guest.standing == "open" and guest.member is not None:
-                await self._ledger.put(replace(guest.invitation.closed("declined"), waits=False, mobile=""))
+                await self._ledger.change(guest.invitation.person, Invitation.declined)
                 await self._on_record(guest.member, "invitation declined", {})
                 text = self._said(guest.member, "bot_declined", person=guest.member.id)
                 about = f"declined {guest.member.id} {guest.invitation.since}"
@@ -179,14 +180,14 @@ class Acceptance:
     async def _make(self, guest: Guest, user: UserId, password: str) -> None:
         """What is being made is noted first: after a failure or a kill it is ours to finish, and nobody else's."""
         member = opened(guest)
-        await self._ledger.put(replace(self._now(guest), account=user))
+        await self._note(guest, account=user)
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 await self._accounts.make(user, name=member.name, password=password)
         except TimeoutError as late:
             raise Problem("", "later") from late
         except Refused as refusal:
-            await self._ledger.put(replace(self._now(guest), account=guest.invitation.account))
+            await self._note(guest, account=guest.invitation.account)
             log.warning("The homeserver made no account %s: %s", user, refusal)
             if "PASSWORD" in refusal.errcode:
                 raise Problem("password", "password_refused", reason=str(refusal)) from refusal
@@ -257,7 +258,7 @@ class Acceptance:
                 await self._activate(guest, user, consent)
                 return user
             await self._keep(guest, user, consent)
-            await self._ledger.put(replace(self._now(guest), account=user, waits=True, next_mail=None))
+            await self._note(guest, account=user, waits=True, next_mail=None)
             await self._on_record(member, "invitation accepted, waits for the first login", {"matrix": user}, who=user)
             return user
 
@@ -273,7 +274,7 @@ class Acceptance:
             user = UserId(one.account)
             if member is None or member.matrix != user:
                 # The administrator has named another account: it is to be accepted anew.
-                await self._ledger.put(replace(one, waits=False))
+                await self._ledger.change(person, lambda latest: replace(latest, waits=False))
             elif await self._asked(self._accounts.exists(user)):
                 await self._activate(Guest(one, member, organisation, "open"), user, Consent({}))
 
@@ -282,7 +283,7 @@ class Acceptance:
         member, number = opened(guest), number_of(consent.mobile)
         await self._terms.keep(member.id, user, agreed(consent, self.sets(member)))
         if number and self.asked_for_number(member):
-            await self._ledger.put(replace(self._now(guest), mobile=number))
+            await self._note(guest, mobile=number)
 
     async def _activate(self, guest: Guest | None, user: UserId, consent: Consent) -> None:
         """The row becomes active with the Matrix ID, and what was accepted is on record.
@@ -304,7 +305,7 @@ class Acceptance:
             about = f"not accepted {member.id} {self._clock() // 3600}"
             await self._direct.tell_admins(member.organisation, text, about=about)
             raise Problem("", "later") from reason
-        await self._ledger.put(replace(self._now(guest).closed("accepted"), account=user))
+        await self._ledger.change(member.id, lambda latest: replace(latest.closed("accepted"), account=user))
         await self._on_record(member, "invitation accepted", {"matrix": user}, who=user)
         await self._in_force(member.id)
         await self._settled()
@@ -330,9 +331,9 @@ class Acceptance:
         """One thing happens to an invitation at a time."""
         return self._turns.setdefault(person, asyncio.Lock())
 
-    def _now(self, guest: Guest) -> Invitation:
-        """The invitation as it is, a mail having perhaps gone out meanwhile."""
-        return self._ledger.get(guest.invitation.person) or guest.invitation
+    async def _note(self, guest: Guest, **fields: Any) -> None:
+        """Note these fields of the invitation as it is, a mail having perhaps gone out meanwhile."""
+        await self._ledger.change(guest.invitation.person, lambda latest: replace(latest, **fields))
 
     async def _asked(self, question: Awaitable[bool]) -> bool:
         try:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, NoReturn
 
 from bridge.arrival.bounce import return_address
@@ -102,8 +103,8 @@ class Arrivals:
         """A mail that was being sent when the bridge ended may have arrived: only the next day's follows it."""
         for one in self._ledger:
             if one.sending:
-                days = self._mail_days(one.person)
-                await self._ledger.put(one.perhaps_sent(self._clock(), days, "the bridge ended while it was sent"))
+                now, days = self._clock(), self._mail_days(one.person)
+                await self._replace(one, one.perhaps_sent(now, days, "the bridge ended while it was sent"))
 
     async def work(self) -> float:
         """Do what is due, one mail at the most; seconds until there is more to do."""
@@ -144,31 +145,18 @@ class Arrivals:
             if member.status == "invited":
                 await self._offer(member)
         for one in self._ledger:
-            if one.state == "pending":
-                await self._close(one, policy.people.get(one.person))
+            row = policy.people.get(one.person)
+            await self._ledger.change(one.person, partial(Invitation.settled, member=row))
         self._followed = policy
 
     async def _offer(self, member: Membership) -> None:
-        known, now = self._ledger.get(member.id), self._clock()
-        if known is None:
+        now = self._clock()
+        if await self._ledger.change(member.id, lambda known: known.offered(now, member.email)) is None:
             await self._ledger.put(invited(member, now, await self._ledger.note(member.id)))
-        elif known.state == "accepted":
-            # The row was set back by hand: the person is to be asked again.
-            await self._ledger.put(known.anew(now, member.email))
-        elif known.state == "revoked":
-            # A row that was gone by mistake is back as it was: nobody is mailed twice for that.
-            again = known.email == member.email and known.link
-            await self._ledger.put(known.reopened(now) if again else known.anew(now, member.email))
-        elif known.state == "pending" and known.email != member.email:
-            await self._ledger.put(known.anew(now, member.email))
 
-    async def _close(self, one: Invitation, member: Membership | None) -> None:
-        if member is None:
-            await self._ledger.put(one.closed("revoked"))
-        elif member.status == "left":
-            await self._ledger.put(one.withdrawn())
-        elif member.status in ("active", "suspended"):
-            await self._ledger.put(one.closed("accepted"))
+    async def _replace(self, one: Invitation, by: Invitation) -> bool:
+        """Put another in its place, unless something has happened to it meanwhile; whether it was put there."""
+        return await self._ledger.change(one.person, lambda latest: by if latest == one else latest) == by
 
     async def mail_next(self) -> bool:
         """Send the mail that has waited longest, if one is due and there is a server for it; whether one was tried."""
@@ -180,11 +168,11 @@ class Arrivals:
         one = min(due, key=lambda waiting: (waiting.next_mail or 0.0, waiting.person))
         member = self._source.policy.people.get(one.person)
         if member is not None and member.status == "invited" and member.ends <= now:
-            await self._ledger.put(replace(one, next_mail=None))
+            await self._replace(one, replace(one, next_mail=None))
             return False
         if member is None or member.status != "invited" or member.email != one.email:
             # A corrected address is in the ledger before it is in force.
-            await self._ledger.put(replace(one, next_mail=now + SHORTEST_SLEEP))
+            await self._replace(one, replace(one, next_mail=now + SHORTEST_SLEEP))
             return False
         self._rest_until = now + self._pace
         try:
@@ -199,11 +187,14 @@ class Arrivals:
 
     async def _failed(self, one: Invitation) -> None:
         trouble, now = "it could not be made, and the log of the bridge says why", self._clock()
-        latest = self._ledger.get(one.person) or one
         days = self._mail_days(one.person)
-        await self._ledger.put(
-            latest.perhaps_sent(now, days, trouble) if latest.sending else latest.postponed(now, trouble)
-        )
+
+        def failed(latest: Invitation) -> Invitation:
+            if latest.state != "pending":
+                return latest
+            return latest.perhaps_sent(now, days, trouble) if latest.sending else latest.postponed(now, trouble)
+
+        await self._ledger.change(one.person, failed)
 
     async def _mail(self, one: Invitation, member: Membership, carrier: Carrier) -> None:
         """A fresh link is the newest from the moment the mail may arrive, and stays so whatever happens meanwhile."""
@@ -217,9 +208,10 @@ class Arrivals:
                 occasion=f"{one.person} {one.since} {one.mailed}",
             )  # fmt: skip
         except Bounced as reason:
-            await self._ledger.put(one.returned(str(reason)))
+            await self._replace(one, one.returned(str(reason)))
             return
-        await self._ledger.put(replace(one.with_link(token_hash(token), until), sending=True))
+        if not await self._replace(one, replace(one.with_link(token_hash(token), until), sending=True)):
+            return
         try:
             await carrier.send(mail, self._returns_to(one))
         except NotSent as reason:
@@ -239,13 +231,11 @@ class Arrivals:
     async def _after(self, one: Invitation, change: Callable[[Invitation], Invitation]) -> None:
         """Note what became of a mail, unless the invitation was settled or made anew while it was sent."""
 
-        async def note() -> None:
-            latest = self._ledger.get(one.person)
-            if latest is not None and latest.sending and latest.since == one.since:
-                await self._ledger.put(change(latest))
+        def unless_settled(latest: Invitation) -> Invitation:
+            return change(latest) if latest.sending and latest.since == one.since else latest
 
         # A database that is away just now must not make an unknown outcome of a known one.
-        await until_available(note)
+        await until_available(lambda: self._ledger.change(one.person, unless_settled))
 
     def _returns_to(self, one: Invitation) -> str:
         form = self._config.bounces.address
@@ -267,22 +257,23 @@ class Arrivals:
 
     async def adopt(self, printed: PrintedLink) -> None:
         """It is the newest link from now on: no mail replaces it, nor does one that is being sent."""
-        one = self._ledger.get(printed.person)
-        if one is not None and one.state == "pending":
+
+        def adopted(one: Invitation) -> Invitation:
             linked = one.with_link(printed.hash, printed.until)
-            await self._ledger.put(replace(linked, letter=True, next_mail=None, sending=False))
+            return replace(linked, letter=True, next_mail=None, sending=False) if one.state == "pending" else one
+
+        await self._ledger.change(printed.person, adopted)
 
     async def resend(self, member: Membership) -> None:
         """Offer it again now, whatever became of it; every link before is dead (INV-6)."""
-        known, now = self._ledger.get(member.id), self._clock()
-        await self._ledger.put(known.anew(now, member.email) if known is not None else invited(member, now))
+        now = self._clock()
+        if await self._ledger.change(member.id, lambda known: known.anew(now, member.email)) is None:
+            await self._ledger.put(invited(member, now))
         self.wake()
 
     async def revoke(self, person: PersonId) -> None:
         """Take the offer back: no link of it works any more."""
-        known = self._ledger.get(person)
-        if known is not None:
-            await self._ledger.put(known.withdrawn())
+        await self._ledger.change(person, Invitation.withdrawn)
 
     def status_lines(self, organisations: Iterable[str]) -> Iterator[str]:
         """What administrators of these organisations should know about their invitations."""

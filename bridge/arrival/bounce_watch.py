@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from bridge.arrival.bounce import Bounce, bounce_of, mark_in
 from bridge.arrival.inbox import Inbox, Place, Unread
+from bridge.arrival.invitation import Invitation
 from bridge.arrival.ledger import Ledger
 from bridge.config import Bounces
 from bridge.retry import Unavailable, until_available
@@ -97,14 +98,16 @@ class BounceWatch:
 
     async def note(self, bounce: Bounce) -> None:
         """Let the invitation know, if it is still the one that the mail was for."""
-        one = self._ledger.with_mark(bounce.mark)
-        if one is None or one.state != "pending" or one.bounced:
-            return
-        if bounce.outcome == "bounced":
-            await self._ledger.put(one.returned(bounce.reason))
-        else:
-            trouble = TROUBLE[bounce.outcome].format(email=one.email, reason=bounce.reason)
-            await self._ledger.put(replace(one, trouble=trouble))
+
+        def noted(latest: Invitation) -> Invitation:
+            if latest.state != "pending" or latest.bounced or self._ledger.mark(latest) != bounce.mark:
+                return latest
+            if bounce.outcome == "bounced":
+                return latest.returned(bounce.reason)
+            return replace(latest, trouble=TROUBLE[bounce.outcome].format(email=latest.email, reason=bounce.reason))
+
+        if one := self._ledger.with_mark(bounce.mark):
+            await self._ledger.change(one.person, noted)
 
     def status_lines(self) -> list[str]:
         """What administrators should know about it."""

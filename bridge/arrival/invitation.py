@@ -108,9 +108,33 @@ class Invitation:
         """Settled one way or the other; nothing is mailed any more."""
         return replace(self, state=state, next_mail=None, sending=False)
 
+    def declined(self) -> Invitation:
+        """Turned down, also where it was accepted and waits; a number that was given for it is forgotten."""
+        return replace(self.closed("declined"), waits=False, mobile="") if self.state == "pending" else self
+
     def withdrawn(self) -> Invitation:
         """Taken back on purpose: its link does not work again either, should the person be invited once more."""
         return self.with_link("", 0.0).closed("revoked")
+
+    def offered(self, now: Moment, email: str) -> Invitation:
+        """Now that the policy's row invites somebody at this address."""
+        if self.state == "accepted":
+            # The row was set back by hand: the person is to be asked again.
+            return self.anew(now, email)
+        if self.state == "revoked":
+            # A row that was gone by mistake is back as it was: nobody is mailed twice for that.
+            return self.reopened(now) if self.email == email and self.link else self.anew(now, email)
+        return self.anew(now, email) if self.state == "pending" and self.email != email else self
+
+    def settled(self, member: Membership | None) -> Invitation:
+        """Now that this is the policy's row, or there is none."""
+        if self.state != "pending":
+            return self
+        if member is None:
+            return self.closed("revoked")
+        if member.status == "left":
+            return self.withdrawn()
+        return self.closed("accepted") if member.status in ("active", "suspended") else self
 
     def reopened(self, now: Moment) -> Invitation:
         """Taken back by mistake, and on again: its link works, and the daily mails go on."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from bridge.arrival.bounce import mark_of
@@ -26,6 +27,7 @@ class Ledger:
         self._invitations: dict[PersonId, Invitation] = {}
         self._by_link: dict[str, PersonId] = {}
         self._key = b""
+        self._changing = asyncio.Lock()
 
     async def load(self) -> None:
         """Read everything from the database."""
@@ -61,16 +63,32 @@ class Ledger:
         return next((one for one in self if hmac.compare_digest(self.mark(one), mark)), None)
 
     async def put(self, invitation: Invitation) -> Invitation:
-        """Keep an invitation in place of the one before."""
+        """Keep an invitation in place of the one before, whatever became of that."""
+        async with self._changing:
+            await self._write(invitation)
+        return invitation
+
+    async def change(self, person: PersonId, how: Callable[[Invitation], Invitation]) -> Invitation | None:
+        """Somebody's invitation after `how` was done to it as it stands by then; none where there is none.
+
+        Changes wait for each other: somebody declines while the mail server still says that it took their mail, and
+        what is noted of the mail must not undo that.
+        """
+        async with self._changing:
+            known = self._invitations.get(person)
+            changed = how(known) if known is not None else None
+            if changed is not None and changed != known:
+                await self._write(changed)
+            return changed
+
+    async def _write(self, invitation: Invitation) -> None:
         await self._store.remember(f"{INVITATION}{invitation.person}", as_json(invitation))
         self._hold(invitation)
-        return invitation
 
     async def keep_note(self, person: PersonId, note: str) -> None:
         """The personal note for an invitation that is about to be made (INV-10), whatever there was before it."""
         await self._store.remember(f"{NOTE}{person}", note)
-        if known := self._invitations.get(person):
-            await self.put(replace(known.withdrawn(), note=note))
+        await self.change(person, lambda known: replace(known.withdrawn(), note=note))
 
     async def note(self, person: PersonId) -> str:
         """The personal note kept for somebody, else none."""

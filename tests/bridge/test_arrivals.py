@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -391,6 +392,34 @@ async def test_a_mail_that_arrives_after_the_invitation_was_settled_changes_noth
 
     assert office.invitation.state == "declined"
     assert office.invitation.next_mail is None
+
+
+async def test_who_declines_while_the_mail_server_takes_the_mail_has_declined(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrivals = await office.started()
+    write, writing, one_by_one = office.store.remember, asyncio.Event(), asyncio.Lock()
+    declining: list[asyncio.Task[Invitation | None]] = []
+
+    async def slowly(key: str, value: Any) -> None:
+        async with one_by_one:
+            writing.set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            await write(key, value)
+
+    async def declines() -> None:
+        monkeypatch.setattr(office.store, "remember", slowly)
+        declining.append(asyncio.create_task(office.ledger.change(PERSON, Invitation.declined)))
+        await writing.wait()
+
+    office.bag.on_the_way = declines
+    await arrivals.work()
+    await declining[0]
+
+    assert (office.invitation.state, office.invitation.next_mail) == ("declined", None)
+    await office.started()
+    assert office.invitation.state == "declined"
 
 
 async def test_so_many_mails_a_minute_and_no_more(office: Office) -> None:
