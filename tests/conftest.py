@@ -10,13 +10,14 @@ import shutil
 import signal
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg2
 import pytest
 from hypothesis import HealthCheck, settings
+from playwright.async_api import Browser, async_playwright
 
 from bridge.demo import homeserver
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 """The browser for tests of pages; without one they are left out, which the end of the run says."""
 
+
+PAGE_PATIENCE = 120_000
+"""Milliseconds that a browser and a page of it may take for anything."""
 
 WORKERS = 8
 """So many at the most have ports of their own."""
@@ -121,6 +125,18 @@ def _fresh_database(postgres_server: "PostgresServer") -> Iterator[str]:
     _as_owner(postgres_server, f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     yield postgres_server.get_uri(name)
     _as_owner(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium for the tests of a file, which asks the network for nothing of its own."""
+    alone = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    # Containers have little shared memory.
+    arguments = [*alone, "--disable-dev-shm-usage"]
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments, timeout=PAGE_PATIENCE)
+        yield launched
+        await launched.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
@@ -69,6 +71,13 @@ async def said_by_bot(client: Client) -> list[str]:
             if event["sender"] == BOT and event["type"] == "m.room.message" and "body" in event["content"]
         ]
     return texts
+
+
+async def remembered(school: Bridged, prefix: str) -> int:
+    """How much the bridge remembers under names that begin so, in a record on SQLite; open or not."""
+    with closing(sqlite3.connect(school.settings.database.removeprefix("sqlite:"))) as record:
+        found = record.execute("SELECT count(*) FROM remembered WHERE key LIKE ?", (f"{prefix}%",))
+        return int(found.fetchone()[0])
 
 
 async def answer(school: Bridged, client: Client, words: str, wanted: str) -> str:

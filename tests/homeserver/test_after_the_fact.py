@@ -119,7 +119,18 @@ async def test_whose_membership_ends_is_taken_out_of_the_chats(school: Bridged) 
     school.edit(two_schools.policy().replace("okafor: {name: Tom", "okafor: {status: left, name: Tom"))
 
     await eventually(lambda: head.members(room), lambda members: okafor.user_id not in members)
+    before = await policies(school)
     school.edit(two_schools.policy())
+    await eventually(lambda: policies(school), lambda number: number > before)
+
+
+async def policies(school: Bridged) -> int:
+    """How many have been in force, as the audit has it."""
+    store = await Store.open(school.settings.database)
+    try:
+        return len([entry for entry in await store.audit_entries() if entry.what == "policy"])
+    finally:
+        await store.close()
 
 
 async def test_marks_that_somebody_puts_on_a_room_count_for_nothing(school: Bridged) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -248,7 +249,15 @@ async def test_the_secret_of_a_link_is_in_no_log_and_no_audit(
     for token in tokens:
         assert token not in caplog.text
         assert SECRET not in caplog.text
-        assert [path.name for path in files if token.encode() in path.read_bytes()] == []
+        assert [path.name for path in files if token.encode() in content(path)] == []
+
+
+def content(path: Path) -> bytes:
+    """Nothing of a file that was there for a moment, as the journals of databases are."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 async def test_somebody_whom_two_organisations_invite_has_one_account(

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, expect
 
 from bridge.demo.homeserver import free_port
-from tests.conftest import CHROMIUM
+from tests.conftest import CHROMIUM, PAGE_PATIENCE
 from tests.homeserver import two_schools
 from tests.homeserver.bridged import Bridged, bridged
 from tests.homeserver.mailbox import Mailbox, link_in
@@ -65,20 +65,23 @@ async def school(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> 
         yield running
 
 
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield launched
-        await launched.close()
+async def opened(browser: Browser, **options: Any) -> Page:
+    page = await browser.new_page(**options)
+    page.set_default_timeout(PAGE_PATIENCE)
+    return page
+
+
+async def shows(page: Page, heading: str) -> None:
+    """Wait for the page that has this heading."""
+    await page.get_by_role("heading", level=1, name=heading, exact=True).wait_for()
+    await page.wait_for_load_state()
 
 
 @pytest.fixture(params=[True, False], ids=["with scripts", "without scripts"])
 async def page(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterator[Page]:
-    context = await browser.new_context(java_script_enabled=request.param, viewport={"width": 390, "height": 844})
-    yield await context.new_page()
-    await context.close()
+    page = await opened(browser, java_script_enabled=request.param, viewport={"width": 390, "height": 844})
+    yield page
+    await page.close()
 
 
 async def link_of(mailbox: Mailbox, identifier: str) -> str:
@@ -89,7 +92,7 @@ async def link_of(mailbox: Mailbox, identifier: str) -> str:
 
 
 async def test_somebody_accepts_with_a_mouse(school: Bridged, mailbox: Mailbox, browser: Browser) -> None:
-    page = await browser.new_page(java_script_enabled=False)
+    page = await opened(browser, java_script_enabled=False)
     await page.goto(await link_of(mailbox, "tilda"))
 
     assert await page.title() == "Invitation from Hillside Primary"
@@ -100,14 +103,14 @@ async def test_somebody_accepts_with_a_mouse(school: Bridged, mailbox: Mailbox, 
     await page.get_by_label("Phone number").fill("+44 7700 900010")
     async with page.expect_popup() as read:
         await page.get_by_role("link", name="Read the terms of Oakfield Chat (opens in a new tab)").click()
-    opened = await read.value
-    assert await opened.get_by_role("heading", level=1).inner_text() == "Terms of Oakfield Chat"
-    assert "Everything is on record." in await opened.locator("main").inner_text()
+    terms = await read.value
+    await shows(terms, "Terms of Oakfield Chat")
+    assert "Everything is on record." in await terms.locator("main").inner_text()
     await page.get_by_label("I accept the terms of Oakfield Chat").check()
     await page.get_by_label("I accept the terms of Hillside Primary").check()
     await page.get_by_role("button", name="Accept the invitation").click()
 
-    assert await page.get_by_role("heading", level=1).inner_text() == "You are in"
+    await shows(page, "You are in")
     assert await page.get_by_text("@tilda.oneill:qwil.test").is_visible()
     assert await page.get_by_text("https://matrix.hillside.example").is_visible()
     await school.homeserver.login("@tilda.oneill:qwil.test", SECRET)
@@ -116,7 +119,7 @@ async def test_somebody_accepts_with_a_mouse(school: Bridged, mailbox: Mailbox, 
 async def test_the_whole_form_works_with_the_keyboard_alone(
     school: Bridged, mailbox: Mailbox, browser: Browser
 ) -> None:
-    page = await browser.new_page()
+    page = await opened(browser)
     await page.goto(await link_of(mailbox, "keys"))
 
     keys = page.keyboard
@@ -136,7 +139,7 @@ async def test_the_whole_form_works_with_the_keyboard_alone(
     await keys.press("Tab")
     await keys.press("Enter")
 
-    await page.wait_for_selector("h1:has-text('You are in')")
+    await shows(page, "You are in")
 
 
 async def test_mistakes_are_announced_with_links_to_their_fields(school: Bridged, mailbox: Mailbox, page: Page) -> None:
@@ -150,13 +153,15 @@ async def test_mistakes_are_announced_with_links_to_their_fields(school: Bridged
     await page.get_by_role("button", name="Accept the invitation").click()
 
     alert = page.get_by_role("alert")
+    await alert.wait_for()
+    await page.wait_for_load_state()
     assert await alert.get_by_role("link").all_inner_texts() == [
         "A username has at least 6 characters.",
         "The two passwords are not the same.",
         "A phone number begins with + and the country code, like +44 7700 900010.",
     ]
     await alert.get_by_role("link").last.click()
-    assert await page.get_by_label("Phone number").evaluate("field => field === document.activeElement")
+    await expect(page.get_by_label("Phone number")).to_be_focused(timeout=PAGE_PATIENCE)
     assert await page.title() == "Please look at this again: Invitation from Hillside Primary"
     username = page.get_by_label("Username")
     assert await username.get_attribute("aria-invalid") == "true"
@@ -169,7 +174,7 @@ async def test_mistakes_are_announced_with_links_to_their_fields(school: Bridged
 async def test_nothing_is_wider_than_a_phone_and_every_field_has_a_label(
     school: Bridged, mailbox: Mailbox, browser: Browser
 ) -> None:
-    page = await browser.new_page(viewport={"width": 320, "height": 640})
+    page = await opened(browser, viewport={"width": 320, "height": 640})
     await page.goto(await link_of(mailbox, "arabic"))
 
     assert await page.evaluate("document.documentElement.scrollWidth") == 320
@@ -183,7 +188,7 @@ async def test_nothing_is_wider_than_a_phone_and_every_field_has_a_label(
 async def test_a_name_is_never_markup_and_the_page_runs_nothing(
     school: Bridged, mailbox: Mailbox, browser: Browser
 ) -> None:
-    page = await browser.new_page()
+    page = await opened(browser)
     said: list[str] = []
     page.on("dialog", lambda dialog: said.append(dialog.message))
     page.on("console", lambda message: said.append(message.text))
@@ -195,8 +200,8 @@ async def test_a_name_is_never_markup_and_the_page_runs_nothing(
 
 
 async def test_declining_is_one_click(school: Bridged, mailbox: Mailbox, browser: Browser) -> None:
-    page = await browser.new_page(java_script_enabled=False)
+    page = await opened(browser, java_script_enabled=False)
     await page.goto(await link_of(mailbox, "away"))
     await page.get_by_role("button", name="Decline the invitation").click()
 
-    assert await page.get_by_role("heading", level=1).inner_text() == "You have declined"
+    await shows(page, "You have declined")

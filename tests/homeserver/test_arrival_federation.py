@@ -146,7 +146,7 @@ async def test_an_account_of_another_homeserver_is_proven_in_its_own_client_and_
     assert await invitations(eve) == []
     await ben.ask("POST", f"join/{room}", server_name=school.here.homeserver.server_name)
     texts = await eventually(lambda: said(ben, bot), lambda texts: any("is the code" in text for text in texts))
-    code = re.search(r"\d{8}", texts[-1])
+    code = re.search(r"\d{8}", [text for text in texts if "is the code" in text][-1])
     assert code
     wrong = f"{(int(code[0]) + 1) % 10**8:08d}"
     assert (await post(school, link, do="confirm", code=wrong))[0] == 400
@@ -173,11 +173,12 @@ async def test_asking_for_a_code_again_opens_no_second_chat(school: School, mail
 async def test_a_homeserver_that_is_not_there_is_a_sentence_and_the_link_goes_on_working(
     school: School, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptance, "ANSWER_WITHIN", 5.0)
     school.invite("lou")
     link = await link_to(mailbox, "lou")
 
-    status, page = await post(school, link, do="prove", matrix=f"@lou:localhost:{free_port()}")
+    with monkeypatch.context() as impatient:
+        impatient.setattr(acceptance, "ANSWER_WITHIN", 5.0)
+        status, page = await post(school, link, do="prove", matrix=f"@lou:localhost:{free_port()}")
 
     assert (status, "The code could not be sent to this account." in page) == (400, True), page
     lou = await school.client("lou")

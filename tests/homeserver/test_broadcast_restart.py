@@ -66,13 +66,14 @@ async def test_a_file_reaches_everybody_meant_once_whatever_is_started_anew(tmp_
         assert [message["body"] for message in got] == ["Dear Pat\n— Hillside Primary", "trip.pdf"]
         assert await downloaded(chan, got[1]["url"]) == PDF
         assert len(await eventually(lambda: heard(school, okafor), lambda messages: len(messages) == 2)) == 2
-        assert await heard(school, north) == []
 
         async def shown() -> list[str]:
             return [body for _, body in await school.said(head) if "done, " in body]
 
-        before = await eventually(shown, bool)
+        await eventually(shown, bool)
         await school.stop()
+        before = await shown()
+        assert await heard(school, north) == []
         await school.homeserver.stop()
         forget_that_it_was_done(tmp_path / "qwil.db")
         await school.homeserver.start()

@@ -71,7 +71,7 @@ async def done(school: Bridged, client: Client, title: str) -> list[dict[str, An
     def is_done(contents: list[dict[str, Any]]) -> bool:
         return any(content["body"].startswith(f"* The export of “{title}” is done") for content in contents)
 
-    contents = await eventually(lambda: told(school, client), is_done, patience=25)
+    contents = await eventually(lambda: told(school, client), is_done, patience=180)
     return [content for content in contents if content["msgtype"] == "m.file"]
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 
 from bridge.arrival.mail import Letterhead, invitation_mail
 from bridge.arrival.words import languages
 from tests.bridge.test_invitation_mail import HILLSIDE, PAT
-from tests.conftest import CHROMIUM
+from tests.conftest import CHROMIUM, PAGE_PATIENCE
 from tests.homeserver.mailbox import text_of
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -21,14 +20,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this ma
 LINK = "https://chat.a-rather-long-name-of-a-school.example/invitation/abcdefghjkmnpqrstuvwxyz234"
 LONG = "Jean-Baptiste Wolfeschlegelsteinhausenbergerdorff " + "x" * 80
 MARKUP = '<script>document.title = "owned"</script><img src=x onerror="document.title = 1"> & https://elsewhere.example'
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        await chromium.close()
 
 
 def html_of(language: str, *, name: str, note: str) -> str:
@@ -49,6 +40,7 @@ async def test_the_mail_fits_every_width_and_links_to_the_invitation_alone(
     browser: Browser, language: str, width: int
 ) -> None:
     page = await browser.new_page(viewport={"width": width, "height": 700})
+    page.set_default_timeout(PAGE_PATIENCE)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     try:

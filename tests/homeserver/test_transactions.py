@@ -71,7 +71,7 @@ async def test_synapse_sends_again_what_was_said_while_the_bridge_was_away(store
             message = (await answer.json())["event_id"]
 
         received = []
-        async with listening(receiver, port), asyncio.timeout(60):
+        async with listening(receiver, port), asyncio.timeout(180):
             while not received or received[-1].event_id != message:
                 received.append(await handled.get())
             as_bridge = {"Authorization": f"Bearer {tokens.as_token}"}

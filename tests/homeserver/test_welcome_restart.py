@@ -7,18 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.homeserver import two_schools
-from tests.homeserver.arriving import said_by_bot
+from tests.homeserver.arriving import remembered, said_by_bot
 from tests.homeserver.bridged import bridged
 from tests.homeserver.matrix_client import Client, eventually
 
 PEOPLE = ["head", "okafor", "chan", "diaz", "fresh"]
 FRESH = '      fresh: {name: Nia Fresh, role: client, email: fresh@home.example, matrix: "@fresh:qwil.test"}\n'
 GERMAN = "    language: de\n"
-
-
-def kept(database: Path, prefix: str) -> int:
-    with closing(sqlite3.connect(database)) as record:
-        return int(record.execute("SELECT count(*) FROM remembered WHERE key LIKE ?", (f"{prefix}%",)).fetchone()[0])
 
 
 def as_if_killed(database: Path) -> None:
@@ -34,7 +29,7 @@ async def test_a_newcomer_is_greeted_and_announced_in_the_schools_language_and_o
     database = tmp_path / "qwil.db"
     async with bridged(tmp_path, two_schools.policy(more=GERMAN), PEOPLE) as school:
         okafor, fresh = await school.clients("okafor", "fresh")
-        await eventually(lambda: remembered(database, "met-at-first"), lambda number: number == 1)
+        await eventually(lambda: remembered(school, "met-at-first"), lambda number: number == 1)
         people, books = [*two_schools.HILLSIDE, FRESH], "head, okafor, chan, diaz, fresh"
         school.edit(two_schools.policy(hillside=people, year_1=books, more=GERMAN))
 
@@ -42,21 +37,17 @@ async def test_a_newcomer_is_greeted_and_announced_in_the_schools_language_and_o
         joined = "Nia Fresh ist jetzt bei Hillside Primary: Sie können nun miteinander chatten."
         await eventually(lambda: heard(fresh, welcome), lambda number: number == 1)
         await eventually(lambda: heard(okafor, joined), lambda number: number == 1)
-        await eventually(lambda: remembered(database, "met:"), lambda number: number == 1)
+        await eventually(lambda: remembered(school, "met:"), lambda number: number == 1)
         await school.stop()
         await school.homeserver.stop()
         as_if_killed(database)
         await school.homeserver.start()
         await school.start()
 
-        await eventually(lambda: remembered(database, "met:"), lambda number: number == 1)
-        await eventually(lambda: remembered(database, "meeting:"), lambda number: number == 0)
+        await eventually(lambda: remembered(school, "met:"), lambda number: number == 1)
+        await eventually(lambda: remembered(school, "meeting:"), lambda number: number == 0)
         assert (await heard(fresh, welcome), await heard(okafor, joined)) == (1, 1)
 
 
 async def heard(client: Client, beginning: str) -> int:
     return len([text for text in await said_by_bot(client) if text.startswith(beginning)])
-
-
-async def remembered(database: Path, prefix: str) -> int:
-    return kept(database, prefix)
