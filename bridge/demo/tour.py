@@ -17,7 +17,7 @@ from bridge.demo import policy_copy
 from bridge.demo.player import Heard, Player, Refused, logged_in
 from bridge.demo.stage import Demo, Say
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds in which what the bridge does by itself has to show."""
 
 
