@@ -33,6 +33,7 @@ from bridge.transcript.collect import Spooled, spool
 from bridge.transcript.model import Account, Person, Range, Received
 from policy.model import Moment, Policy, UserId
 from policy.observation import Room
+from policy.reach import see
 from policy.rooms import shown_badge, shown_name, stood_for
 from policy.rules.company import current_kind
 from policy.rules.record import organisations
@@ -107,7 +108,7 @@ class ExportMaker:
             told = _Told(
                 _account(order, policy, room, self._bot, self._config.exports.handling, notes),
                 events,
-                _people(policy, room, self._bot, order.asked),
+                _people(order, policy, room, self._bot),
                 await received(self._store, room.id),
             )
             stoppable = Stoppable()
@@ -209,13 +210,23 @@ def _exporter(order: Order, policy: Policy, room: Room) -> Person:
     return person or Person(order.by, order.by)
 
 
-def _people(policy: Policy, room: Room, bot: UserId, now: Moment) -> dict[str, Person]:
+def _people(order: Order, policy: Policy, room: Room, bot: UserId) -> dict[str, Person]:
     """Everybody who is or was in the chat, as the policy has them for it (EXT-8); the bot, too."""
     people = {bot: Person(bot, "qwil", "bot")}
     for user, member in room.members.items():
         if user != bot:
-            people[user] = person_in(policy, room.home, user, now) or Person(user, member.name or user)
+            person = person_in(policy, room.home, user, order.asked) or Person(user, member.name or user)
+            people[user] = person if _may_know_title(order, policy, room.home, user) else person._replace(job_title="")
     return {str(user): person for user, person in people.items()}
+
+
+def _may_know_title(order: Order, policy: Policy, home: str, user: UserId) -> bool:
+    """A parent's title names a child (INV-3): another parent is told it as their contact list does, or not (BOOK-8)."""
+    reader = stood_for(policy, home, UserId(order.by), order.asked)
+    member = stood_for(policy, home, user, order.asked)
+    if reader is None or member is None or reader is member or "staff" in (reader.role, member.role):
+        return True
+    return see(policy, reader, member, order.asked)
 
 
 def person_in(policy: Policy, home: str, user: UserId, now: Moment) -> Person | None:

@@ -13,6 +13,7 @@ from mautrix.api import Method
 
 from bridge import config
 from bridge.config import Config
+from bridge.export import _people
 from bridge.export_jobs import ExportJobs
 from bridge.export_order import REVIEW, Order
 from bridge.export_words import ExportWords
@@ -195,6 +196,34 @@ async def test_a_refusal_is_on_record_once_though_the_bridge_dies_before_it_is_t
 
     assert [what for what, _ in await refusals(desk.store)] == ["export refused"]
     assert len(desk.homeserver.texts) == 1
+
+
+@pytest.mark.parametrize(("exporter", "other_child"), [(PAT, ""), (ANN, "Leo Kim, Year 2")])
+@pytest.mark.parametrize("acquainted", [False, True])
+async def test_a_parent_exports_no_other_childs_name_that_their_contact_list_keeps_from_them(
+    store: Store, exporter: UserId, other_child: str, acquainted: bool
+) -> None:
+    """The title of a parent names the child (INV-3); parents of a book may be kept apart (BOOK-8)."""
+    kim = UserId("@kim:school.example")
+    client = f'{{name: Kim Ito, role: client, job_title: "Leo Kim, Year 2", email: k@k.example, matrix: "{kim}"}}'
+    text = POLICY.replace("role: client,", 'role: client, job_title: "Mia Chan, Year 1",')
+    text = text.replace(
+        "    books: {one: {name: One, members: [ann, pat]}}",
+        f"""      kim: {client}
+    clients_may_export: true
+    clients_see_each_other: {str(acquainted).lower()}
+    books: {{one: {{name: One, members: [ann, pat, kim]}}}}""",
+    )
+    policy = school_policy(text)
+    await store.receive("t", [new(event) for event in a_chat(PAT, kim)], received=1.0)
+    observer = Observer(store, bot=BOT, server="school.example")
+    await observer.load()
+    order = Order("$key", ROOM, exporter, NOW)
+
+    people = _people(order, policy, observer.rooms[ROOM], BOT)
+
+    assert people[kim].job_title == ("Leo Kim, Year 2" if acquainted else other_child)
+    assert people[PAT].job_title == "Mia Chan, Year 1"
 
 
 async def test_a_reviewer_gets_the_chat_while_the_level_allows_it(desk: Desk) -> None:
