@@ -7,8 +7,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bridge.database import Connected
+from bridge.database import Connected, StoreRefused
 from policy.model import Moment
+
+HEADLESS = (
+    "The audit has lost its end (the row in audit_head), so that nothing can be put on record: somebody has changed "
+    "the database. qwil audit verify says which lines are whole; restore the database from a backup."
+)
 
 
 class Job(NamedTuple):
@@ -72,14 +77,18 @@ class Ledger(Connected):
         )  # fmt: skip
 
     async def audit(self, who: str, what: str, details: Mapping[str, Any], *, time: Moment) -> AuditEntry:
-        """Append one line to the audit, chained to the line before by its hash."""
+        """Append one line to the audit, chained to the line before by its hash.
+
+        Raises `StoreRefused` where somebody has taken away what the record keeps of its end.
+        """
         return await self._write(self._audit(storable(who), storable(what), as_json(details), time))
 
     async def _audit(self, who: str, what: str, details: str, time: Moment) -> AuditEntry:
         async with self._transaction() as database:
-            number, previous = await database.fetchrow(
-                "UPDATE audit_head SET number = number + 1 RETURNING number, hash"
-            )
+            head = await database.fetchrow("UPDATE audit_head SET number = number + 1 RETURNING number, hash")
+            if head is None:
+                raise StoreRefused(HEADLESS)
+            number, previous = head
             digest = audit_hash(number, time, who, what, details, previous)
             entry = AuditEntry(number, time, who, what, details, previous, digest)
             await database.execute(
@@ -109,10 +118,10 @@ class Ledger(Connected):
         )  # fmt: skip
         return [AuditEntry(*row) for row in map(tuple, rows)]
 
-    async def audit_head(self) -> tuple[int, str]:
-        """Number and hash of the last line: what a whole audit ends with."""
-        number, digest = (await self._fetch("SELECT number, hash FROM audit_head"))[0]
-        return number, digest
+    async def audit_head(self) -> tuple[int, str] | None:
+        """Number and hash of the last line, what a whole audit ends with; None where somebody has taken that away."""
+        rows = await self._fetch("SELECT number, hash FROM audit_head")
+        return (rows[0][0], rows[0][1]) if rows else None
 
     async def remember(self, key: str, value: Any) -> None:
         """Keep a JSON value under a name, in place of any other."""

@@ -10,6 +10,7 @@ import pytest
 
 from bridge.audit import PolicyLog, as_text, entries, verify
 from bridge.cli import main
+from bridge.database import StoreRefused
 from bridge.ledger import broken_link
 from bridge.policy_writer import PolicyWriter
 from bridge.store import Store
@@ -87,7 +88,9 @@ async def test_an_empty_audit_is_whole(store: Store) -> None:
         ("UPDATE audit SET time = 0 WHERE number = 5", 5),
         ("DELETE FROM audit WHERE number = 2", 2),
         ("DELETE FROM audit WHERE number = 5", 5),
+        ("DELETE FROM audit WHERE number < 3", 1),
         ("DELETE FROM audit", 1),
+        ("DELETE FROM audit_head", 6),
     ],
 )
 async def test_meddling_is_found_at_its_line(store: Store, statement: str, line: int) -> None:
@@ -97,6 +100,16 @@ async def test_meddling_is_found_at_its_line(store: Store, statement: str, line:
 
     checked = await verify(store)
     assert (checked.lines, checked.broken) == (line - 1, line)
+
+
+async def test_an_audit_that_somebody_took_the_end_of_is_not_written_on(store: Store) -> None:
+    await some_lines(store)
+
+    await meddle(store, "DELETE FROM audit_head")
+
+    with pytest.raises(StoreRefused, match="restore the database from a backup"):
+        await some_lines(store)
+    assert len(await store.audit_entries()) == 5
 
 
 async def test_an_audit_of_many_pages_is_looked_through_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
