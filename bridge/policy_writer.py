@@ -25,6 +25,9 @@ from policy.parse import parse
 GIT_TIMEOUT = 30.0
 """Seconds; a hook that waits for somebody must not keep the bridge from its work."""
 
+LONGEST_REASON = 300
+"""Characters of what git says when it fails."""
+
 BY_HAND = "Changes made by hand"
 
 
@@ -130,8 +133,7 @@ class PolicyWriter:
             if self._git("status", "--porcelain", "--", *names).strip():
                 self._git("commit", "--quiet", f"--author={author}", f"--message={summary}", "--", *names)
         except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", None) or str(error)
-            return f"The change is made, but git did not record it: {str(said).strip().splitlines()[-1]}"
+            return f"The change is made, but git did not record it: {_reason(error)}"
         return ""
 
     def _in_git(self) -> bool:
@@ -149,6 +151,17 @@ class PolicyWriter:
             check=True, capture_output=True, text=True, errors="replace", timeout=GIT_TIMEOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return done.stdout
+
+
+def _reason(error: OSError | subprocess.SubprocessError) -> str:
+    """Why git did not do it, in one line: what it calls fatal, else whatever it or a hook said, but no hints."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"it took longer than {error.timeout:.0f} seconds."
+    if not isinstance(error, subprocess.CalledProcessError):
+        return str(error)
+    said = [line.strip() for line in str(error.stderr or "").splitlines() if not line.startswith("hint:")]
+    fatal = [line for line in said if line.startswith(("fatal:", "error:"))]
+    return " ".join(fatal[:1] or said)[:LONGEST_REASON] or f"it ended with status {error.returncode} without a word."
 
 
 def _each(files: Files) -> dict[str, bytes]:

@@ -190,6 +190,30 @@ def test_a_commit_that_fails_is_told_and_the_change_stands(writer: PolicyWriter)
     assert "suspended" in (folder / "hill.csv").read_text()
 
 
+def test_why_git_fails_is_told_in_its_own_words_and_without_hints(writer: PolicyWriter) -> None:
+    folder = writer.path.parent
+    kept_in_git(folder)
+
+    def said(identifier: str) -> str:
+        files, _ = writer.read()
+        book = edited(files, CreateBook("hill", identifier, "New"))
+        return writer.write(files, book, author=ANN, summary="New book").partition("git did not record it: ")[2]
+
+    lock = folder / ".git" / "index.lock"
+    lock.touch()
+    assert said("one").startswith("fatal: Unable to create '")
+    lock.unlink()
+    hook = folder / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    assert said("two") == "it ended with status 1 without a word."
+    hook.unlink()
+    git(folder, "rm", "--quiet", "--cached", "policy.yaml")
+    (folder / ".gitignore").write_text("policy.yaml\n")
+    assert said("three") == "The following paths are ignored by one of your .gitignore files: policy.yaml"
+
+
 def test_a_repository_further_up_that_does_not_keep_the_policy_is_left_alone(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     folder = tmp_path / "try"
