@@ -209,7 +209,7 @@ def test_why_git_fails_is_told_in_its_own_words_and_without_hints(writer: Policy
     hook.chmod(0o755)
     assert said("two") == "it ended with status 1 without a word."
     hook.unlink()
-    git(folder, "rm", "--quiet", "--cached", "policy.yaml")
+    git(folder, "rm", "--quiet", "--force", "--cached", "policy.yaml")
     (folder / ".gitignore").write_text("policy.yaml\n")
     assert said("three") == "The following paths are ignored by one of your .gitignore files: policy.yaml"
 
