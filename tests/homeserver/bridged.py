@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,9 @@ class Bridged:
             policy = load(self.settings.policy)
             assert isinstance(policy, Policy), policy
             mark = fingerprint(policy)
-            await eventually(lambda: store.recall(FILES), lambda kept: kept is not None and kept["mark"] == mark)
+            kept = partial(store.recall, FILES, {})
+            # Whoever found the homeserver away looks again after a minute at the most.
+            await eventually(kept, lambda seen: seen.get("mark") == mark, patience=180)
         finally:
             await store.close()
         await in_force(self._bot(), text)

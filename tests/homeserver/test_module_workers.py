@@ -121,10 +121,11 @@ async def test_a_worker_makes_and_opens_chats_by_the_rules(people: Mapping[str, 
 
     noted = await refusal_of(head.invite(room, chan.user_id))
     assert noted.error == "Noted: Pat Chan joins with your first message."
-    assert await head.state(room, DRAFT) == {"with": [okafor.user_id, chan.user_id]}
+    # The worker hears of what the main process keeps a moment later.
+    await eventually(lambda: head.state(room, DRAFT), {"with": [okafor.user_id, chan.user_id]}.__eq__)
 
     await head.send(room, "Good morning")
-    assert await head.members(room) == {head.user_id, okafor.user_id, chan.user_id, BOT}
+    await eventually(lambda: head.members(room), {head.user_id, okafor.user_id, chan.user_id, BOT}.__eq__)
 
 
 async def test_a_worker_refuses_with_sentence_and_rules(people: Mapping[str, Client]) -> None:
