@@ -28,6 +28,14 @@ chan,Chan,client,chan@hill.example,+44 7700 900002,,year-1
 ANN = Author("Ann <Admin>", "@ann:hill.example")
 
 
+@pytest.fixture(autouse=True)
+def a_git_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have hooks, sign what they commit, or speak another language with git."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("LC_ALL", "C")
+
+
 @pytest.fixture
 def writer(tmp_path: Path) -> PolicyWriter:
     (tmp_path / "policy.yaml").write_text(POLICY)
@@ -262,8 +270,14 @@ def test_what_a_killed_program_left_half_written_is_in_nobodys_way(writer: Polic
 
 def test_nothing_changed_is_nothing_written(writer: PolicyWriter) -> None:
     files, _ = writer.read()
-    before = writer.path.stat()
+    before = written(writer.path)
 
     writer.write(files, files, author=ANN, summary="nothing")
 
-    assert writer.path.stat() == before
+    assert written(writer.path) == before
+
+
+def written(path: Path) -> tuple[int, int]:
+    """Which file it is and when it was written; when it was read is no matter."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns

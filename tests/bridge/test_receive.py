@@ -380,19 +380,20 @@ async def test_a_handler_that_waits_longer_than_its_limit_for_the_homeserver_has
     async def ask() -> None:
         nonlocal attempts
         attempts += 1
-        if attempts <= 10:
+        if attempts <= 3:
             raise Unavailable("The homeserver does not answer.")
 
     async def handle(event: StoredEvent) -> None:
-        await until_available(ask, pauses=lambda: repeat(0.02))
+        await until_available(ask, pauses=lambda: repeat(0.5))
         await seen(event)
 
     seen = Seen()
-    async with serving(store, handle, handling_limit=0.1, try_again_after=()) as (client, receiver), handling(receiver):
+    # Of the limit, which begins anew after each pause, a machine that is busy elsewhere may take a part.
+    async with serving(store, handle, handling_limit=1.2, try_again_after=()) as (client, receiver), handling(receiver):
         await put(client, "1", sent(1))
         await seen.until(lambda: seen.done == ["$1"])
 
-    assert attempts == 11
+    assert attempts == 4
     assert await store.set_asides() == []
 
 
