@@ -28,6 +28,8 @@ BY_HAND = "line {line} of {file} is written in a way that only a person can chan
 
 _PLAIN = re.compile(r"[^\W\d_][\w.()&/@+'’-]*(?: [\w.()&/@+'’-]+)*+")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_COMMA = re.compile(r"(?:[ \t]*,)?")
+_REST_OF_LINE = re.compile(r"[ \t]*,?[ \t]*(#[^\r\n]*)?\r?\n")
 _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"}
 _OTHERWISE_READ = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf"})
 """Words that some program takes for something else than text."""
@@ -188,7 +190,20 @@ class YamlText:
             if last + 1 < len(entries):
                 self._replacements.append((entries[first][0].start, entries[last + 1][0].start, ""))
             else:
-                self._replacements.append((_end(entries[first - 1][-1]), _end(entries[last][-1]), ""))
+                self._replacements.append(
+                    (*self._tail(entries[first - 1][-1], entries[first][0], entries[last][-1]), "")
+                )
+
+    def _tail(self, before: Span, first: Span, last: Span) -> tuple[int, int]:
+        """From where to where the last entries in brackets stand; comments stay with the entries they are about."""
+        between = self._text[_end(before) : first.start]
+        if (whole := _REST_OF_LINE.match(self._text, _end(last))) and (
+            "#" in between or ("\n" in between and whole[1])
+        ):
+            return self._line_start(first.start), whole.end()
+        if "#" in between and (comma := _COMMA.match(self._text, _end(last))):
+            return first.start, comma.end()
+        return _end(before), _end(last)
 
     def _appending(self, collection: Span, entries: list[tuple[str | None, Any]]) -> tuple[int, int, str]:
         if collection.flow:
@@ -211,7 +226,8 @@ class YamlText:
         if not collection.items or emptied:
             self._replacements = [one for one in self._replacements if one[:2] not in gone]
             return self._refilled(collection, entries)
-        place = _end(collection.items[-1])
+        kept = [one for one in collection.items if not any(start <= one.start < stop for start, stop in gone)]
+        place = _end(kept[-1])
         return place, place, "".join(f", {_flow(key, value)}" for key, value in entries)
 
     def _refilled(self, collection: Span, entries: list[tuple[str | None, Any]]) -> tuple[int, int, str]:

@@ -159,6 +159,34 @@ def test_somebody_leaves_a_list_in_brackets_and_one_in_lines() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("members", "after", "refilled"),
+    [
+        (
+            ["[head,   # chairs", "t.ok,   # plays", "]"],
+            ["[head,   # chairs", "]"],
+            ["[head, p.chan,   # chairs", "]"],
+        ),
+        (["[head,", "t.ok   # plays", "]"], ["[head,", "]"], ["[head, p.chan,", "]"]),
+        (["[head # chairs", ", t.ok # plays", "]"], ["[head # chairs", "]"], ["[head, p.chan # chairs", "]"]),
+        (["[head, # chairs", "t.ok]"], ["[head, # chairs", "]"], ["[head, p.chan, # chairs", "]"]),
+        (["[head, # chairs", "t.ok, ]"], ["[head, # chairs", " ]"], ["[head, p.chan, # chairs", " ]"]),
+        (["[head,", "t.ok]"], ["[head]"], ["[head, p.chan]"]),
+        (["[head,", "t.ok,", "]"], ["[head,", "]"], ["[head, p.chan,", "]"]),
+    ],
+)
+def test_a_comment_stays_with_whom_it_is_about_when_the_last_of_a_list_leaves(
+    members: list[str], after: list[str], refilled: list[str]
+) -> None:
+    def of(lines: list[str]) -> Files:
+        return files(WITH_CHOIR.replace("{name: Empty}", "{name: Empty, members: " + "\n        ".join(lines) + "}"))
+
+    leaves, enters = RemoveFromBook(p("hill/t.ok"), "empty"), AddToBook(p("hill/p.chan"), "empty")
+
+    assert edited(leaves, of=of(members)) == of(after)
+    assert edited(leaves, enters, of=of(members)) == of(refilled)
+
+
 def test_a_list_may_be_emptied_and_filled_at_once() -> None:
     gone = [RemoveFromBook(p("hill/p.chan"), "violin"), RemoveFromBook(p("hill/t.ok"), "violin")]
 
