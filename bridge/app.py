@@ -229,7 +229,7 @@ class Bridge:
         )
         self._catch_up = CatchUp(store, homeserver, bot=self._observer.bot, arrived=self._receiver.wake)
         self._notices = Notices(store, self._direct)
-        self._policy_log = PolicyLog(store, PolicyWriter(config.policy).read)
+        self._policy_log = PolicyLog(store, self._source.files_of)
         self._refusals = Refusals(homeserver, store)
         self._after_the_fact = AfterTheFact(
             source=self._source,

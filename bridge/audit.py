@@ -46,13 +46,14 @@ class PolicyLog:
     """Notes every policy that comes into force, and every one that did not."""
 
     def __init__(
-        self, store: Store, read: Callable[[], tuple[Files, Policy | Mistakes]], clock: Callable[[], Moment] = time.time
+        self, store: Store, files_of: Callable[[Policy], Files | None], clock: Callable[[], Moment] = time.time
     ) -> None:
         self._store = store
-        self._read = read
+        self._files_of = files_of
+        """The files of the policy in force, None of any other."""
         self._clock = clock
         self._noted: Policy | None = None
-        self._unkept: str | None = None
+        self._unkept: tuple[str, Policy] | None = None
 
     async def note(self, policy: Policy) -> None:
         """The policy is in force; one that says what the last one said is not noted again."""
@@ -61,7 +62,7 @@ class PolicyLog:
         before, self._noted = self._noted, policy
         known = await self._store.recall(POLICY)
         now = await asyncio.to_thread(fingerprint, policy)
-        self._unkept = now
+        self._unkept = now, policy
         if now == known:
             return
         before = before or await self._kept(known)
@@ -71,14 +72,14 @@ class PolicyLog:
 
     async def keep(self) -> None:
         """Keep the files of what was noted last, if they still are its own; nobody has to wait for it."""
-        mark, self._unkept = self._unkept, None
-        if mark is None:
+        unkept, self._unkept = self._unkept, None
+        if unkept is None:
             return
+        mark, policy = unkept
 
         def packed() -> dict[str, Any] | None:
-            files, found = self._read()
-            same = isinstance(found, Policy) and fingerprint(found) == mark
-            return {"mark": mark, "name": files.name, "files": _packed(files)} if same else None
+            files = self._files_of(policy)
+            return {"mark": mark, "name": files.name, "files": _packed(files)} if files is not None else None
 
         try:
             kept = await asyncio.to_thread(packed)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
+from policy.change import Files
 from policy.hot_reload import Loaded, PolicyFile
 from policy.locate import Places, places
 from policy.mistake import Mistakes
 from policy.model import Policy
-from policy.parse import parse
+from policy.parse import SPREADSHEETS, Spreadsheets, parse
 
 
 def load(path: Path, before: Policy | None = None) -> Policy | Mistakes:
@@ -42,6 +44,16 @@ class PolicySource:
     def digest(self) -> str:
         """What the policy in force was read from, as the module says it too."""
         return self._file.digest
+
+    def files_of(self, policy: Policy) -> Files | None:
+        """The files that this policy was read from, if it is in force and they still lie there; raises OSError."""
+        if policy is not self._file.policy:
+            return None
+        read: Spreadsheets = policy.memo.get(SPREADSHEETS, {})
+        text, sheets = self.path.read_bytes(), [sheet.data for sheet in read.values()]
+        if hashlib.sha256(b"".join((text, *sheets))).hexdigest() != self._file.digest:
+            return None
+        return Files(self.path.name, text, {sheet.path: sheet.data for sheet in read.values()})
 
     def load(self) -> None:
         """Read it for the first time."""

@@ -12,7 +12,7 @@ from bridge.audit import PolicyLog, as_text, entries, verify
 from bridge.cli import main
 from bridge.database import StoreRefused
 from bridge.ledger import broken_link
-from bridge.policy_writer import PolicyWriter
+from bridge.policy_file import PolicySource
 from bridge.store import Store
 from policy.mistake import Mistake, Place
 from policy.model import Policy
@@ -38,19 +38,21 @@ def policy(text: str = POLICY) -> Policy:
 
 
 class Folder:
-    """A policy file and what notes it."""
+    """A policy file in force, and what notes it."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "policy.yaml"
+        self.source = PolicySource(self.path)
         self.save(POLICY)
 
     def save(self, text: str) -> Policy:
         self.path.write_text(text)
-        return policy(text)
+        self.source.load()
+        return self.source.policy
 
     def log(self, store: Store) -> PolicyLog:
         """Of a bridge that was just started."""
-        return PolicyLog(store, PolicyWriter(self.path).read, clock=lambda: 7.0)
+        return PolicyLog(store, self.source.files_of, clock=lambda: 7.0)
 
 
 @pytest.fixture
@@ -186,7 +188,7 @@ async def test_what_was_changed_while_no_bridge_ran_is_noted_with_what_is_differ
     store: Store, folder: Folder
 ) -> None:
     before = folder.log(store)
-    await before.note(policy())
+    await before.note(folder.source.policy)
     await before.keep()
 
     await folder.log(store).note(policy())
@@ -199,15 +201,33 @@ async def test_what_was_changed_while_no_bridge_ran_is_noted_with_what_is_differ
     ]
 
 
+async def test_a_spreadsheet_that_was_changed_while_no_bridge_ran_is_noted_too(store: Store, folder: Folder) -> None:
+    sheet = folder.path.with_name("hill.csv")
+    sheet.write_text("identifier,first_name,role,email,admin\nhead,Ada,staff,h@hill.example,system\n")
+    people = "organisations: {hill: {name: Hill, mobile: optional, people: hill.csv}}"
+    before = folder.log(store)
+    await before.note(folder.save(people))
+    await before.keep()
+
+    sheet.write_text(sheet.read_text().replace("Ada", "Ida"))
+    await folder.log(store).note(folder.save(people))
+
+    assert json.loads((await store.audit_entries())[-1].details)["differences"] == ["Ida (hill/head): name Ada → Ida"]
+
+
+@pytest.mark.parametrize("in_force", [True, False])
 async def test_files_that_were_saved_again_in_the_meantime_are_kept_as_nobody_elses(
-    store: Store, folder: Folder
+    store: Store, folder: Folder, in_force: bool
 ) -> None:
-    log = folder.log(store)
-    await log.note(policy())
-    later = folder.save(POLICY.replace("Ada Head", "Ada Foot"))
+    log, later = folder.log(store), POLICY.replace("Ada Head", "Ada Foot")
+    await log.note(folder.source.policy)
+    if in_force:
+        folder.save(later)
+    else:
+        folder.path.write_text(later)
     await log.keep()
 
-    await folder.log(store).note(later)
+    await folder.log(store).note(folder.save(later))
 
     assert json.loads((await store.audit_entries())[-1].details)["differences"] is None
 
