@@ -115,11 +115,12 @@ class Receiver:
             log.warning("%d events that were set aside earlier are tried again.", number)
         while True:
             self._arrived.clear()
-            waiting = await self._wait_for(lambda: self._store.waiting(self._clock()))
+            now = self._clock()
+            waiting = await self._wait_for(partial(self._store.waiting, now))
             if waiting:
                 await self._handle_in_order(waiting)
             else:
-                await self._until_something_waits()
+                await self._until_something_waits(now)
 
     async def _take_transaction(self, request: web.Request) -> web.Response:
         self._authenticate(request)
@@ -198,10 +199,10 @@ class Receiver:
             log.error("Handling %s failed too often; it is set aside.", named, exc_info=error)
             await self._store.set_aside(event, since=now, error=repr(error))
 
-    async def _until_something_waits(self) -> None:
-        now = self._clock()
+    async def _until_something_waits(self, now: Moment) -> None:
+        """Nothing did at `now`: what has become due since is among what is asked for."""
         earliest = await self._wait_for(lambda: self._store.next_attempt(now))
-        pause = LONGEST_IDLE if earliest is None else min(earliest - now, LONGEST_IDLE)
+        pause = LONGEST_IDLE if earliest is None else min(earliest - self._clock(), LONGEST_IDLE)
         try:
             async with asyncio.timeout(pause):
                 await self._arrived.wait()

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -350,6 +350,20 @@ async def test_a_room_that_waits_goes_on_by_itself_when_its_time_has_come(store:
     failures = iter([KeyError("once")])
     seen = Seen(lambda _: next(failures, None))
     async with serving(store, seen, try_again_after=(0.05,)) as (client, receiver), handling(receiver):
+        await put(client, "1", sent(1))
+        await seen.until(lambda: seen.done == ["$1"])
+
+    assert seen.calls == ["$1", "$1"]
+
+
+async def test_what_becomes_due_while_it_is_looked_up_is_not_passed_over(store: Store) -> None:
+    """The event is tried again after 60 seconds, and a look takes 40."""
+    failures, moments = iter([KeyError("once")]), count(1000, 40)
+    seen = Seen(lambda _: next(failures, None))
+    async with (
+        serving(store, seen, try_again_after=(60.0,), clock=lambda: float(next(moments))) as (client, receiver),
+        handling(receiver),
+    ):
         await put(client, "1", sent(1))
         await seen.until(lambda: seen.done == ["$1"])
 
