@@ -334,10 +334,11 @@ class Bridge:
     async def _keep_time(self) -> NoReturn:
         """Settle everything now, and whenever a day begins on which the policy says something else."""
         while True:
-            await self._changed()
+            # From before: a day that begins meanwhile was not there for all that was settled, and is due at once.
             now = time.time()
+            await self._changed()
             due = next_turn(self._source.policy, now)
-            pause = LONGEST_SLEEP if due is None else min(due - now, LONGEST_SLEEP)
+            pause = LONGEST_SLEEP if due is None else min(due - time.time(), LONGEST_SLEEP)
             await asyncio.sleep(max(pause, 0) + 0.01)
 
     async def _ensure_bot(self) -> None:
