@@ -13,6 +13,8 @@ from PIL import Image, ImageOps
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 MOVING = ("GIF", "PNG", "WEBP")
 """Those of them that may move."""
+STILL = b"\xff\xd8\xff"
+"""How a JPEG begins, as most pictures do."""
 
 MOST_PIXELS = 40_000_000
 """A decoded picture takes 4 bytes a pixel; what claims to be larger is not decoded."""
@@ -46,6 +48,9 @@ def thumbnail(path: Path) -> bytes:
 def moves(path: Path) -> bool:
     """Whether a picture is made of several that clients show one after the other."""
     try:
+        with path.open("rb") as file:
+            if file.read(len(STILL)) == STILL:
+                return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=MOVING) as picture:
@@ -59,7 +64,8 @@ def _small(picture: Image.Image) -> bytes:
         raise NoPicture(f"the picture claims {picture.width} × {picture.height} pixels, too many to draw")
     picture.draft("RGB", DRAWN_AT_ONCE)
     upright = ImageOps.exif_transpose(picture)
-    upright.thumbnail(SIZE)
+    # Pillow cannot halve sixteen bits of grey, by which it makes large pictures small more quickly.
+    upright.thumbnail(SIZE, reducing_gap=None if upright.mode.startswith("I;16") else 2.0)
     out = io.BytesIO()
     drawn = _on_white(upright)
     drawn.info.clear()  # Pillow would write a comment of the sender's into the new file

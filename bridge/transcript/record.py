@@ -27,7 +27,7 @@ Line = dict[str, Any]
 PEOPLE_KEPT = 1024
 """People whose piece of a line is kept for their next one; a chat has some hundred at most, with all their names."""
 
-_decode = json.JSONDecoder().decode
+_decode = json.JSONDecoder().raw_decode
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _json_escaped = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -58,7 +58,7 @@ def lines(path: Path) -> Iterator[Line]:
 
 def loads(raw: bytes) -> Line:
     """One line of the record."""
-    whole: Line = _decode(raw.decode())
+    whole: Line = _decode(raw.decode())[0]
     return whole
 
 

@@ -258,6 +258,15 @@ def test_a_scan_in_sixteen_bits_of_grey_is_as_dark_as_it_was(tmp_path: Path, gre
     assert small(tmp_path, out.getvalue()).convert("L").getpixel((5, 5)) == pytest.approx(grey / 257, abs=2)
 
 
+def test_a_scan_in_sixteen_bits_of_grey_is_drawn_however_large_it_is(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    Image.new("I;16", (1654, 2339), 0x8000).save(out, "PNG")
+
+    drawn = small(tmp_path, out.getvalue())
+    assert drawn.size == (255, 360)
+    assert drawn.convert("L").getpixel((100, 100)) == pytest.approx(128, abs=2)
+
+
 def png_of(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds next to nothing."""
 
