@@ -206,7 +206,9 @@ def year_1(members: str) -> str:
 async def space_of(client: Client, name: str) -> str | None:
     """The space of that name that somebody is in."""
     for room in await client.joined_rooms():
-        create = await client.state(room, "m.room.create")
-        if create.get("type") == "m.space" and (await client.state(room, "m.room.name"))["name"] == name:
+        # Nothing is shown of a room that they are taken out of meanwhile.
+        shown = await client.request("GET", f"rooms/{quote(room)}/state")
+        state = {event["type"]: event["content"] for event in shown.body} if shown.status == 200 else {}
+        if state.get("m.room.create", {}).get("type") == "m.space" and state["m.room.name"]["name"] == name:
             return room
     return None
