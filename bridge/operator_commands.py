@@ -190,6 +190,8 @@ def _history_arguments(parser: ArgumentParser) -> None:
 
 
 def _history(asked: Namespace) -> int:
+    if not asked.days > 0:
+        asked.usage_error(f"--days is a number of days greater than 0, not {asked.days:g}")
     config = read_config(asked.config)
     policy = read_policy(asked.policy or config.policy)
     if isinstance(policy, tuple):

@@ -350,4 +350,7 @@ def _together(sets: Iterable[frozenset[str]]) -> frozenset[str]:
 
 
 def _field(change: Change) -> str:
+    """The heading under which the change stands; of newcomers that of the right they would have."""
+    if isinstance(change, AddPerson):
+        return next((name for name, value in change.fields if name in ("admin", "review") and value), "")
     return change.field if isinstance(change, SetField) else ""

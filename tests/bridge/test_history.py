@@ -200,6 +200,15 @@ async def test_commands_and_reactions_are_no_messages(store: Store) -> None:
     assert counted.acts["send"] == 1
 
 
+@pytest.mark.parametrize("days", ["0", "-3", "nan"])
+def test_days_that_are_none_are_a_usage_error(days: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["history", "-c", "config.yaml", "--days", days])
+
+    assert ended.value.code == 2
+    assert f"--days is a number of days greater than 0, not {days}" in capsys.readouterr().err
+
+
 async def test_the_program_tries_a_candidate_over_the_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -336,6 +336,19 @@ def test_a_user_admin_imports_no_rights_and_touches_no_system_admin() -> None:
     assert planned("identifier,job_title", "t.ok,Teacher", by=office).good
 
 
+@pytest.mark.parametrize(("right", "rule"), [("admin", "ROLE-3"), ("review", "ROLE-4")])
+def test_a_newcomer_who_would_have_rights_is_refused_under_the_heading_that_says_so(right: str, rule: str) -> None:
+    office = policy().people[PersonId("hill/office")]
+    value = "system" if right == "admin" else "all"
+
+    (row,) = planned(
+        f"identifier,first_name,role,email,{right}", f"n,Nia,staff,n@x.example,{value}", by=office
+    ).verdicts
+
+    (reason,) = row.reasons
+    assert (reason.column, rule in reason.text) == (right, True)
+
+
 def test_a_user_admin_does_not_hand_a_reviewers_rights_to_another_account() -> None:
     with_reviewers = FILES.text.replace(
         b"role: staff, email: t@hill.example}",
