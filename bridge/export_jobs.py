@@ -59,6 +59,11 @@ DEFAULT_LIMIT = 50 * 2**20
 SHOWN = 10
 """What could not be had, in the message; all of it is in the manifest and on the cover."""
 
+IN_PARTS = (
+    "What is too large to be sent at once comes in parts (.001, .002, …): save them in one folder and open the first"
+    " one with an archive program."
+)
+
 MIME = {".pdf": "application/pdf", ".zip": "application/zip"}
 
 log = logging.getLogger("qwil.export")
@@ -159,8 +164,8 @@ class ExportJobs:
             await asyncio.gather(showing, return_exceptions=True)
         await self._judged(order)
         await self._note(order, made)
-        await self._send(order, made)
-        await self._say(order, _report(order, made))
+        sent = await self._send(order, made)
+        await self._say(order, _report(order, made, sent))
 
     async def _title(self, order: Order, room: Room) -> str:
         """As those know it who asked."""
@@ -251,9 +256,9 @@ class ExportJobs:
         await self._store.audit(order.by, subject(order), details(order, made), time=self._clock())
         await self._store.remember(f"{NOTED}{order.key}", True)
 
-    async def _send(self, order: Order, made: Made) -> None:
-        """What was sent before a kill is not sent again: the same export makes the same pieces."""
-        sent = await self._store.recall(f"{SENT}{order.key}", [])
+    async def _send(self, order: Order, made: Made) -> list[str]:
+        """What was sent before a kill is not sent again: the same export makes the same pieces. All of their names."""
+        sent: list[str] = await self._store.recall(f"{SENT}{order.key}", [])
         limit = await self._limit()
         for path in await asyncio.to_thread(_parcels, order, made, self._maker.place(order) / "parcels", limit):
             if path.name in sent:
@@ -270,6 +275,7 @@ class ExportJobs:
             )
             sent.append(path.name)
             await self._store.remember(f"{SENT}{order.key}", sent)
+        return sent
 
     def _given_for(self, order: Order, room: Room) -> str:
         """The organisation by which somebody may have the export: of the membership that reviews or takes part."""
@@ -331,9 +337,11 @@ def _parcels(order: Order, made: Made, folder: Path, limit: int) -> list[Path]:
     return [piece for path in whole for piece in bundle.split(path, limit)]
 
 
-def _report(order: Order, made: Made) -> str:
+def _report(order: Order, made: Made, sent: list[str]) -> str:
     entries = f"{made.entries} entr{'y' if made.entries == 1 else 'ies'}"
     lines = [f"The export of “{made.title}” is done ({order.export_id}): {entries}. The files are here."]
+    if any(name.endswith(".001") for name in sent):
+        lines.append(IN_PARTS)
     lines += [f"- {sentence}" for sentence in made.missing[:SHOWN]]
     if len(made.missing) > SHOWN:
         lines.append(f"… and {len(made.missing) - SHOWN} more, see the cover.")

@@ -119,7 +119,8 @@ def _opened(export: Path) -> Iterator[Place]:
         with zipfile.ZipFile(export) as archive:
             yield Zip(archive)
     except (FileNotFoundError, zipfile.BadZipFile) as wrong:
-        raise NotAnExport(f"{export} is neither a folder nor a zip: {wrong}") from wrong
+        in_parts = ". It is a part of one: join the parts in their order first" if export.suffix[1:].isdigit() else ""
+        raise NotAnExport(f"{export} is neither a folder nor a zip: {wrong}{in_parts}") from wrong
 
 
 class _Check:

@@ -301,6 +301,7 @@ async def test_what_is_larger_than_the_homeserver_takes_comes_in_parts(desk: Des
     assert len(desk.homeserver.uploads) > 1
     assert all(len(data) <= 20_000 for _, data in desk.homeserver.uploads)
     assert [name[-8:] for name in desk.homeserver.files[:2]] == [".zip.001", ".zip.002"]
+    assert "open the first one with an archive program" in desk.homeserver.texts[-1]
 
 
 async def test_an_export_that_fails_is_told_and_holds_up_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -302,6 +302,14 @@ def test_names_that_a_stranger_chose_do_nothing_to_a_terminal(export: Path) -> N
     assert problems(export) == [r"'a\x1b[2Jb': it was added; the manifest does not list it."]
 
 
+def test_a_part_of_a_zip_is_said_to_be_one(export: Path, tmp_path: Path) -> None:
+    bundle.pack(export, tmp_path / "export.zip")
+    first, *_ = bundle.split(tmp_path / "export.zip", 1000)
+
+    with pytest.raises(NotAnExport, match=r"It is a part of one: join the parts in their order first$"):
+        verify(first)
+
+
 def test_a_zip_that_has_a_file_twice_is_refused(export: Path, tmp_path: Path) -> None:
     bundle.pack(export, tmp_path / "export.zip")
     with zipfile.ZipFile(tmp_path / "export.zip", "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
