@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, time
@@ -138,6 +139,7 @@ def _from_csv(data: bytes) -> Table:
     except UnicodeDecodeError:
         place, sentence = not_utf8("", data, delimiter)
         raise Unreadable(f"Row {place.line}, column {place.column}: {sentence}.") from None
+    text = _as_typed(text)
     plain = _plain(text, delimiter) if "=" not in text else None
     return plain or _table(_numbered(_csv_rows(text, delimiter)))
 
@@ -260,7 +262,7 @@ def _cells(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, list[str], Wron
             if value is None:
                 continue
             if isinstance(value, str) and cell.data_type not in ("f", "e"):
-                texts[index] = value
+                texts[index] = _as_typed(value)
                 if value.startswith("="):
                     wrong[number, str(index)] = FORMULA
             else:
@@ -322,6 +324,13 @@ def _dress(sheet: Any, headings: Sequence[str]) -> None:
 
 
 # Both
+
+
+def _as_typed(text: str) -> str:
+    """The text in the characters of a keyboard: some programs take letters and their accents apart, or bind words."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", text).replace("\u00a0", " ").replace("\u202f", " ")
 
 
 def _table(rows: Iterator[tuple[int, list[str], Wrong]]) -> Table:

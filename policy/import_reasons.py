@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -17,6 +18,10 @@ from policy.yaml_nodes import as_day
 _BOOKS = "contact_books"
 _UNFIT = re.compile(r"[^a-z0-9_-]+")
 _OTHER_DAY = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{4})")
+_UNSEEN = re.compile(r"\\u[0-9a-f]{4}")
+"""A character that nobody sees, as a sentence quotes it."""
+_SHORTENED = re.compile(r"[0-9][0-9.,]*[eE]\+[0-9]+")
+"""A long number as a spreadsheet shows it in a narrow column."""
 _EXCEL_DAYS = date(1899, 12, 30)
 """Day 0 of a spreadsheet's calendar."""
 
@@ -85,13 +90,24 @@ def reason_of(column: str, text: str) -> Reason:
         suggestion = f"the spreadsheet made a number of it: write {_EXCEL_DAYS + timedelta(days=int(cell))} as text"
     if column == "until" and (days := _days_meant(cell)):
         suggestion = f"write {' or '.join(days)}"
-    if column == "identifier" and (slug := _UNFIT.sub(".", cell.lower()).strip(".")) not in ("", cell):
-        suggestion = f"write {slug}"
+    if column == "identifier":
+        suggestion = _identifier_meant(cell)
     if column == _BOOKS and "," in cell:
         suggestion = "put a semicolon between two books"
-    if column == "mobile" and cell.isdecimal() and len(cell) >= 6:
+    if column == "mobile" and ((cell.isdecimal() and len(cell) >= 6) or _SHORTENED.fullmatch(cell)):
         suggestion = "write + and the country code, in a column formatted as text"
     return Reason(column, said, suggestion)
+
+
+def _identifier_meant(cell: str) -> str:
+    """What to write instead; a letter of another alphabet may look as if it were right."""
+    shown = _UNSEEN.sub("", cell).lower()
+    plain = "".join(c for c in unicodedata.normalize("NFKD", shown) if not unicodedata.combining(c))
+    foreign = next((c for c in plain if c.isalnum() and not c.isascii()), "")
+    if foreign:
+        return f"type {quoted(foreign)} anew: it is the {unicodedata.name(foreign, 'unknown letter').lower()}"
+    slug = _UNFIT.sub(".", plain).strip(".")
+    return f"write {slug}" if slug not in ("", cell) else ""
 
 
 def _days_meant(cell: str) -> list[str]:

@@ -75,6 +75,13 @@ def test_a_number_that_shows_zeros_before_it_keeps_them() -> None:
     assert read(saved(book)).rows == [["00123", "7"]]
 
 
+def test_accents_taken_apart_and_spaces_that_bind_are_as_somebody_would_type_them() -> None:
+    written, typed = "Jose\u0301,+44\u00a07700\u202f900001", ["José", "+44 7700 900001"]
+
+    assert read(f"first_name,mobile\n{written}\n".encode()).rows == [typed]
+    assert read(excel(("first_name", "mobile"), tuple(written.split(",")))).rows == [typed]
+
+
 def test_a_formula_is_noted_for_its_cell() -> None:
     table = read(excel(("identifier", "email"), ("a", '=CONCATENATE("a","@x.example")'), ("b", "b@x.example")))
 

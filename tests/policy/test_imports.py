@@ -73,6 +73,27 @@ def test_newcomers_are_invited_and_somebody_who_is_there_is_changed_and_the_same
     assert again.changes == ()
 
 
+@pytest.mark.parametrize(
+    ("identifier", "suggestion"),
+    [
+        ("Zoë.O'Neil", "write zoe.o.neil"),
+        ("\u0440.chan", 'type "\u0440" anew: it is the cyrillic small letter er'),
+        ("p.chan\u200b", "write p.chan"),
+        ("!", ""),
+    ],
+)
+def test_an_identifier_that_is_none_is_answered_with_one_that_is(identifier: str, suggestion: str) -> None:
+    (row,) = planned("identifier,first_name,role,email", f"{identifier},Nia,client,n@x.example").verdicts
+
+    assert row.reasons[0].suggestion == suggestion
+
+
+def test_a_telephone_number_that_a_spreadsheet_has_shortened_is_written_anew() -> None:
+    plan = planned("identifier,first_name,role,email,mobile", "n.new,Nia,client,n@x.example,4.47701E+11")
+
+    assert said(plan)[0].endswith("— write + and the country code, in a column formatted as text")
+
+
 def test_a_file_of_staff_alone_imports_staff_alone() -> None:
     plan = planned("identifier,first_name,role,email,contact_books", "s.new,Sam,staff,s@hill.example,year-2")
 
