@@ -139,6 +139,20 @@ async def test_letters_of_a_book_hold_the_only_links_that_work(school: School) -
     assert "replaced" in {school.standing(link, "p.amy") for link in school.bag.links()}
 
 
+@pytest.mark.parametrize("right", ["review: all", "admin: user", "admin: system"])
+async def test_a_letter_for_somebody_with_rights_is_not_handed_to_a_user_administrator(
+    school: School, right: str
+) -> None:
+    invited = f"      r.new: {{name: Rae New, role: staff, email: rae@x.example, status: invited, {right}}}\n"
+    school.path.write_text(school.path.read_text().replace("    books:\n", f"{invited}    books:\n", 1))
+    await school.mail_all()
+
+    refused = await school.say(OFFICE, "invite letter r.new")
+    assert "only a system administrator can say" in refused or "only another one can change" in refused
+    assert school.carrier.sent == []
+    assert (await school.say(HEAD, "invite letter r.new")).startswith("Here is one letter to print.")
+
+
 async def test_links_sent_before_go_on_working_where_the_letters_could_not_be_drawn(
     school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
