@@ -139,6 +139,15 @@ def test_the_foot_of_a_page_names_the_export_the_page_and_its_messages(trip: Exp
     assert "–36" in third
 
 
+def test_a_page_with_one_message_names_it_once(make: Make) -> None:
+    room = Room()
+    room.says(ANN, "hello")
+
+    *_, last = pages(make(room).pdfs[0])
+
+    assert bare("message 1 volume 1 of 1") in bare(last)
+
+
 def test_a_page_on_which_no_message_begins_names_the_one_that_goes_on(make: Make) -> None:
     room = Room()
     room.says(ANN, "hello")
@@ -163,6 +172,7 @@ def test_the_cover_says_who_exported_what_and_why_and_what_is_missing(trip: Expo
         "36 (numbers 1 to 36)",
         "Message 16: the file “lost.pdf” is missing: The homeserver no longer has it",
         "client, Mia Chan, Year 1, Hillside Primary",
+        "S is staff, C a client, E staff of another organisation.",
     ):
         assert bare(said) in cover
 
@@ -570,6 +580,7 @@ def test_what_is_said_to_be_edited_or_answered_turns_nothing_around(make: Make) 
     found = text(make(room))
 
     assert bare("Edit of $a[U+202E][U+D800] b, which is not on record") in found
+    assert bare("The original: $a[U+202E][U+D800] b, which this export does not hold") in found
     assert bare("In the thread of $c[U+202E]d, which is not on record") in found
     assert bare("In reply to: $e[U+202E]f, which this export does not hold") in found
 
