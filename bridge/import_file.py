@@ -7,6 +7,7 @@ import getpass
 import platform
 import time
 from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bridge.store import Store
 from policy.amend import on_record
 from policy.change import Files
 from policy.edit import Refusal, edit
-from policy.import_verdicts import Import, report
+from policy.import_verdicts import Import, Table, report
 from policy.imports import plan_import
 from policy.mistake import instead, quoted
 from policy.model import Policy
@@ -67,9 +68,24 @@ def write_template(file: Path) -> None:
 
 
 def _sent_back(found: Import, file: Path, kind: spreadsheet.Kind) -> str:
-    back = file.with_name(f"{file.stem}-refused.{kind}")
-    back.write_bytes(spreadsheet.write(found.refused_table(), kind))
+    refused = found.refused_table()
+    names = chain(("",), (f"-{number}" for number in count(2)))
+    every = (file.with_name(f"{file.stem}-refused{name}.{kind}") for name in names)
+    back = next(path for path in every if not path.exists() or _holds(path, refused))
+    try:
+        back.write_bytes(spreadsheet.write(refused, kind))
+    except OSError as error:
+        return f"The refused rows could not be written into {back} ({error.strerror}): copy the file to another folder."
     return f"The refused rows are in {back}, each with its reason: mend them there and import that file."
+
+
+def _holds(path: Path, refused: Table) -> bool:
+    """The rows as they were refused: nobody has begun to mend them."""
+    try:
+        found = spreadsheet.read(path.read_bytes())
+    except (OSError, spreadsheet.Unreadable):
+        return False
+    return (found.headings, found.columns) == (refused.headings[:-1], refused.columns[:-1])
 
 
 def _apply(config: Config, writer: PolicyWriter, files: Files, policy: Policy, found: Import, file: Path) -> str:

@@ -10,6 +10,7 @@ from bridge import registration, spreadsheet
 from bridge.cli import main
 from bridge.policy_file import load
 from bridge.store import Store
+from policy.import_verdicts import Table
 from policy.model import PersonId, Policy
 
 POLICY = """\
@@ -89,6 +90,44 @@ def test_refused_rows_come_back_and_go_through_when_they_are_mended(
     text = back.read_text("utf-8-sig")
     back.write_text(text.replace("n.bad,Ned,client,,", "n.bad,Ned,client,ned@x.example,"))
     assert qwil_import(folder, "hill", str(back), "--apply") == 0
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_refused_rows_that_somebody_has_begun_to_mend_are_not_written_over(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: spreadsheet.Kind
+) -> None:
+    source, back = folder / f"people.{kind}", folder / f"people-refused.{kind}"
+    headings, rows = ["identifier", "first_name", "role"], [["n.bad", "Ned", "client"], ["n.too", "Nia", "client"]]
+    source.write_bytes(spreadsheet.write(Table.of(headings, rows, [2, 3]), kind))
+    for _ in range(2):
+        assert qwil_import(folder, "hill", str(source)) == 1
+    assert sorted(folder.glob("people-*")) == [back]
+
+    mended = spreadsheet.write(Table.of(headings, [["n.bad", "Edward", "client"]], [2]), kind)
+    back.write_bytes(mended)
+    capsys.readouterr()
+    assert qwil_import(folder, "hill", str(source)) == 1
+
+    again = folder / f"people-refused-2.{kind}"
+    assert f"The refused rows are in {again}," in capsys.readouterr().out
+    assert back.read_bytes() == mended
+    assert spreadsheet.read(again.read_bytes()).rows == rows
+
+
+def test_refused_rows_that_cannot_be_written_down_keep_nobody_from_reading_why(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = file(folder, GOOD + "n.bad,Ned,client,,year-1\n")
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+
+    assert qwil_import(folder, "hill", people) == 1
+    said = capsys.readouterr().out
+    assert "row 3 n.bad: refused: " in said
+    assert "could not be written into" in said
 
 
 @pytest.mark.parametrize("name", ["people.csv", "people.xlsx"])
