@@ -44,6 +44,11 @@ MISPLACED_COLON = (
     "its colon with a space after it"
 )
 TAB = "a tab cannot indent in YAML: use spaces"
+CURLY = 'curly quotation marks mean nothing in YAML: write straight ones (")'
+BINDING = "a non-breaking space cannot indent in YAML: use ordinary spaces"
+_CURLY = re.compile("[“”„]")
+_BINDING = re.compile(r"([ ]*)\u00a0[ \u00a0]*(?:- |[\w.-]+:)")
+"""A space that binds before what looks like a key or an item."""
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Characters that no name or text may hold: controls other than tab and line break, and halves of characters."""
 
@@ -156,6 +161,8 @@ def _admit(event: Any, documents: list[Node], siblings: list[Node], anchors: dic
 
 def _complaint(text: str, file: str, error: MarkedYAMLError) -> tuple[Place, str]:
     """What the scanner stumbled over, in the words of somebody who writes a policy."""
+    if (pasted := _pasted(text, file, error)) is not None:
+        return pasted
     problem, context = str(error.problem), str(error.context)
     opened = error.context_mark or error.problem_mark
     if "quoted scalar" in context and "end of stream" in problem:
@@ -181,6 +188,17 @@ def _complaint(text: str, file: str, error: MarkedYAMLError) -> tuple[Place, str
             "this does not fit what stands above: look at the indentation, and for a quotation mark or bracket",
         )
     return place, f"this is not YAML: {problem}"
+
+
+def _pasted(text: str, file: str, error: MarkedYAMLError) -> tuple[Place, str] | None:
+    """Characters of a word processor or a web page, where they are what the scanner stumbled over."""
+    lines = text.split("\n", error.problem_mark.line + 1)[: error.problem_mark.line + 1] if error.problem_mark else []
+    for number, line in enumerate(lines, 1):
+        if (space := _BINDING.match(line)) is not None:
+            return Place(file, number, space.end(1) + 1), BINDING
+    if lines and (mark := _CURLY.search(lines[-1])) is not None:
+        return Place(file, len(lines), mark.start() + 1), CURLY
+    return None
 
 
 def _beginning(text: str, mark: Any) -> str:

@@ -256,6 +256,14 @@ IN_THE_POLICY = {
         ("      violin:", "\t  violin:"),
         "policy.yaml:12:1: a tab cannot indent in YAML: use spaces",
     ),
+    "a space that binds, as web pages have it": (
+        ("      violin:", "   \u00a0  violin:"),
+        "policy.yaml:12:4: a non-breaking space cannot indent in YAML: use ordinary spaces",
+    ),
+    "quotation marks of a word processor": (
+        ("      violin:\n        name: Violin\n", "      violin:\n        {name: “Violin: one to one”}\n"),
+        'policy.yaml:13:16: curly quotation marks mean nothing in YAML: write straight ones (")',
+    ),
     "a Matrix ID without quotation marks": (
         ("        admin: system\n", "        admin: system\n        matrix: @b.ode:example.org\n"),
         'policy.yaml:26:17: a value cannot begin with "@": put it in quotation marks',
