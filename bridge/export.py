@@ -31,7 +31,7 @@ from bridge.transcript import bundle, fonts, signature
 from bridge.transcript.assemble import Settings, export
 from bridge.transcript.collect import Spooled, spool
 from bridge.transcript.model import Account, Person, Range, Received
-from policy.model import Moment, Policy, UserId
+from policy.model import Membership, Moment, PersonId, Policy, UserId
 from policy.observation import Room
 from policy.reach import see
 from policy.rooms import shown_badge, shown_name, stood_for
@@ -206,6 +206,9 @@ def _by_organisation(policy: Policy, room: Room, now: Moment) -> dict[str, froze
 
 
 def _exporter(order: Order, policy: Policy, room: Room) -> Person:
+    """For a review by the membership whose level allows it, of several."""
+    if (reviewer := policy.people.get(PersonId(order.reviewing))) is not None:
+        return _person(policy, room.home, UserId(order.by), reviewer)
     person = person_in(policy, room.home, UserId(order.by), order.asked)
     return person or Person(order.by, order.by)
 
@@ -232,8 +235,10 @@ def _may_know_title(order: Order, policy: Policy, home: str, user: UserId) -> bo
 def person_in(policy: Policy, home: str, user: UserId, now: Moment) -> Person | None:
     """Somebody as the chats of that organisation name them; none for an account that is in no organisation."""
     member = stood_for(policy, home, user, now)
-    if member is None:
-        return None
+    return _person(policy, home, user, member) if member is not None else None
+
+
+def _person(policy: Policy, home: str, user: UserId, member: Membership) -> Person:
     return Person(
         matrix=user,
         name=shown_name(policy, member, home),

@@ -13,7 +13,7 @@ from mautrix.api import Method
 
 from bridge import config
 from bridge.config import Config
-from bridge.export import _people
+from bridge.export import _exporter, _people
 from bridge.export_jobs import ExportJobs
 from bridge.export_order import REVIEW, Order
 from bridge.export_words import ExportWords
@@ -235,6 +235,20 @@ async def test_a_reviewer_gets_the_chat_while_the_level_allows_it(desk: Desk) ->
     ((what, details),) = await refusals(desk.store)
     assert (what, details["as"], details["purpose"]) == ("review export", "riverside/ben", "Data review")
     assert len(desk.homeserver.files) == 1
+
+
+async def test_a_review_is_signed_for_the_organisation_whose_reviewer_asked(store: Store) -> None:
+    """Who reviews for one organisation may be staff of the chat's own one, too (EXT-9)."""
+    here = 'ben: {name: Ben Ode, role: staff, email: b@h.example, matrix: "@ben:school.example"}'
+    policy = school_policy(
+        POLICY.replace("      pat: {", f"      {here}\n      pat: {{").replace("ann, pat", "ann, ben, pat")
+    )
+    room = await room_of(store, a_chat(BEN, kind="external"))
+
+    copy = _exporter(Order("$key", ROOM, BEN, NOW), policy, room)
+    review = _exporter(Order("$key", ROOM, BEN, NOW, reviewing="riverside/ben"), policy, room)
+
+    assert (copy.organisation, review.organisation) == ("Hillside", "Riverside")
 
 
 @pytest.mark.parametrize(("level", "rule"), [("", "REV-2"), ("review: clients,", "REV-3")])
