@@ -6,7 +6,7 @@ a fixed number of entries and letters, so that the same record makes the same vo
 
 from __future__ import annotations
 
-from collections import Counter
+import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -382,9 +382,17 @@ def _acted(formatted: list[Block], said: str, name: str) -> list[Block]:
 
 
 def _namesakes(participants: Iterable[Participant]) -> frozenset[str]:
-    """Names that more than one of them bears or bore in the chat."""
-    borne = Counter(name for one in participants for name in {one.person.name, *one.names})
-    return frozenset(name for name, people in borne.items() if people > 1)
+    """Names, borne in the chat by one of them, that are another one's, too, or look the same."""
+    borne: dict[str, set[str]] = {}
+    names = [(name, one.person.matrix) for one in participants for name in {one.person.name, *one.names}]
+    for name, account in names:
+        borne.setdefault(_seen_of(name), set()).add(account)
+    return frozenset(name for name, _ in names if len(borne[_seen_of(name)]) > 1)
+
+
+def _seen_of(name: str) -> str:
+    """The letters and digits of a name, small and plain: neither spaces nor what cannot be seen tells two apart."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", name).casefold()))
 
 
 def _excerpt(line: Line, page: Page) -> str:
