@@ -60,6 +60,9 @@ PADDED = (
 
 FORMULA = "the cell holds a formula, which is not worked out here: paste it as a value"
 
+HELP = "what to write"
+"""The sheet of the template that holds nobody."""
+
 WHAT_TO_WRITE = {
     "identifier": "What the person is called in the policy, like p.chan: a-z 0-9 - . _ only. It never changes.",
     "first_name": "Needed, or last_name.",
@@ -221,9 +224,7 @@ def _first_sheet(data: bytes) -> Table:
         visible: list[Any] = [one for one in book.worksheets if one.sheet_state == "visible"]
         if not visible:
             raise Unreadable("There is no sheet in this Excel file that shows.")
-        sheet, *others = visible
-        for other in others:
-            _require_no_people(other, sheet)
+        sheet = _only([one for one in visible if _has_people(one)]) or visible[0]
         merged = _MERGED.search(parts.read(sheet._worksheet_path))
         if merged:
             cells = merged[1].decode()
@@ -242,15 +243,19 @@ def _require_no_more_than_a_table(parts: zipfile.ZipFile) -> None:
         raise Unreadable(SPLIT)
 
 
-def _require_no_people(other: Any, sheet: Any) -> None:
+def _has_people(sheet: Any) -> bool:
+    head = next(sheet.iter_rows(max_row=1, max_col=WIDEST, values_only=True), ())
+    return sheet.title != HELP and "identifier" in (_heading(str(value)) for value in head)
+
+
+def _only(sheets: Sequence[Any]) -> Any:
     """Whoever keeps staff on one sheet and clients on the next shall not believe that both were read."""
-    head = next(other.iter_rows(max_row=1, max_col=WIDEST, values_only=True), ())
-    headings = {_heading(str(value)) for value in head if value is not None}
-    if "identifier" in headings and len(headings.intersection(COLUMNS)) > 1:
+    if len(sheets) > 1:
+        names = " and ".join(quoted(sheet.title) for sheet in sheets[:2])
         raise Unreadable(
-            f"There are people on two sheets, {quoted(sheet.title)} and {quoted(other.title)}: put them on one, or "
-            "save each as a file of its own."
+            f"There are people on two sheets, {names}: put them on one, or save each as a file of its own."
         )
+    return next(iter(sheets), None)
 
 
 def _cells(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, list[str], Wrong]]:
@@ -298,7 +303,7 @@ def _to_excel(table: Table) -> bytes:
                 cell.data_type = "s"  # whatever it begins with, it is no formula
                 cell.number_format = "@"
     _dress(sheet, table.headings)
-    help_ = book.create_sheet("what to write")
+    help_ = book.create_sheet(HELP)
     for heading, line in WHAT_TO_WRITE.items():
         help_.append((heading, line))
     help_.column_dimensions["A"].width, help_.column_dimensions["B"].width = 18, 90

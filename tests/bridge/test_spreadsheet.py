@@ -141,6 +141,16 @@ def test_people_on_a_second_sheet_are_not_left_out_without_a_word() -> None:
     assert read(saved(book)).headings == ["identifier", "role"]
 
 
+def test_people_on_the_only_sheet_that_has_them_are_found_behind_a_cover_sheet() -> None:
+    book = Workbook()
+    cover: Any = book.active
+    cover.append(("Hillside Primary", "September"))
+    book.create_sheet("empty")
+    book.create_sheet("people").append(("identifier", "role"))
+
+    assert read(saved(book)).headings == ["identifier", "role"]
+
+
 def test_empty_rows_are_passed_over_and_rows_keep_their_numbers() -> None:
     for data in (excel(("identifier",), (None,), ("a",), (None,), ("b",)), b"identifier\n\na\n\nb\n"):
         table = read(data)
