@@ -388,6 +388,26 @@ async def test_an_organisation_that_left_reads_up_to_its_departure(bot: Bot) -> 
     assert [(order["last_event"], order["reviewing"]) for order in bot.orders.taken] == [(gone, "riverside/ben")]
 
 
+@pytest.mark.parametrize("without", ["    network: trust\n    timezone", "    network: trust\n    mobile"])
+async def test_each_organisation_reviews_on_though_one_of_them_has_left_the_network(bot: Bot, without: str) -> None:
+    """EXT-9, EXT-13: what they saw until then stays theirs, whichever of the two has left."""
+    await bot.hears(MUSIC, BEN, "kiln one", at=on(10))
+    bot.policy = school_policy(POLICY.replace(without, without.partition("\n")[2]))
+    await bot.moves(MUSIC, BEN, "leave", at=on(11))
+    await bot.hears(MUSIC, ANN, "kiln two", at=on(12))
+
+    assert await found(bot, BEN, "kiln") == ["kiln one"]
+    assert await found(bot, ANN, "kiln") == ["kiln two", "kiln one"]
+    assert await bot.asked(BEN, f"review export {MUSIC} until 2026-07-31") == ""
+    assert (bot.orders.taken[-1]["reviewing"], bot.orders.taken[-1]["last_event"]) == ("riverside/ben", await left(bot))
+
+
+async def left(bot: Bot) -> str:
+    """The event with which Ben left."""
+    events = await bot.store.events_of_type(MUSIC, "m.room.member")
+    return next(event.event_id for event in events if event.content["membership"] == "leave")
+
+
 async def test_who_left_knows_a_chat_by_what_it_was_called_then(bot: Bot) -> None:
     await bot.hears(MUSIC, BEN, "kiln before", at=on(10))
     gone = await bot.moves(MUSIC, BEN, "leave", at=on(21))
