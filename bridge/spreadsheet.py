@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from openpyxl import Workbook, load_workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+from openpyxl.cell.read_only import EMPTY_CELL
 from openpyxl.styles import Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.datavalidation import DataValidation
@@ -47,6 +48,9 @@ WIDEST = 64
 
 AT_HAND = 128
 """Rows that are turned into columns at once."""
+
+LAST_ROW = 1_048_576
+"""The last row of a sheet, of which LibreOffice takes note also where nothing stands in it."""
 
 EMPTIEST = 50_000
 """Rows without anything in them that are passed over."""
@@ -259,7 +263,7 @@ def _only(sheets: Sequence[Any]) -> Any:
 
 
 def _cells(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, list[str], Wrong]]:
-    for number, row in enumerate(rows, 1):
+    for number, row in _written(rows):
         wrong: Wrong = {}
         texts = [""] * len(row)
         for index, cell in enumerate(row):
@@ -275,6 +279,20 @@ def _cells(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, list[str], Wron
                 if sentence:
                     wrong[number, str(index)] = sentence
         yield number, texts, wrong
+
+
+def _written(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, Sequence[Any]]]:
+    """The first row, and all others but those that are not in the file and only stand for a gap."""
+    gap: Sequence[Any] = ()
+    for number, row in enumerate(rows, 1):
+        if number > LAST_ROW:
+            raise Unreadable("This Excel file has more rows than a sheet can have: copy the table into a new file.")
+        if row is gap:
+            continue
+        if number > 1 and row[0] is EMPTY_CELL and all(cell is EMPTY_CELL for cell in row):
+            gap = row
+            continue
+        yield number, row
 
 
 def _text_of(value: Any, data_type: str, number_format: str) -> tuple[str, str]:

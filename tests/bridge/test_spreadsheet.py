@@ -151,6 +151,19 @@ def test_people_on_the_only_sheet_that_has_them_are_found_behind_a_cover_sheet()
     assert read(saved(book)).headings == ["identifier", "role"]
 
 
+def test_the_last_row_of_a_sheet_may_be_noted_where_nothing_stands() -> None:
+    for last in (b'<row r="1048576" customFormat="false"/>', b'<row r="1048576"><c r="A1048576" s="0"/></row>'):
+        table = read(padded("xl/worksheets/sheet1.xml", b"</sheetData>", last))
+
+        assert (table.rows, table.numbers) == ([["a"]], [2])
+
+
+def test_rows_behind_the_last_one_are_not_looked_for() -> None:
+    far = padded("xl/worksheets/sheet1.xml", b"</sheetData>", b'<row r="99999999999"><c r="A99999999999"/></row>')
+
+    assert "more rows than a sheet can have" in sentence(far)
+
+
 def test_empty_rows_are_passed_over_and_rows_keep_their_numbers() -> None:
     for data in (excel(("identifier",), (None,), ("a",), (None,), ("b",)), b"identifier\n\na\n\nb\n"):
         table = read(data)
@@ -255,6 +268,7 @@ def test_a_zip_that_unpacks_to_far_more_is_not_unpacked(monkeypatch: pytest.Monk
         ("xl/worksheets/sheet1.xml", b"</row></sheetData>", b"<c/>" * (spreadsheet.MOST_MARKS + 1), spreadsheet.SPLIT),
         ("xl/styles.xml", b"</cellXfs>", b"<xf/>" * (spreadsheet.LARGEST_BESIDE // 5), spreadsheet.PADDED),
     ],
+    ids=["cells", "formats"],
 )
 def test_a_file_of_a_few_kilobytes_does_not_take_the_memory_of_the_machine(
     part: str, before: bytes, padding: bytes, said: str
