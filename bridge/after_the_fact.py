@@ -65,12 +65,12 @@ class AfterTheFact:
         self._of_others: dict[str, tuple[UserId, StoredEvent]] = {}
         """Rooms whose creator could make no chat, with the creator and an event."""
 
-    async def load(self) -> None:
-        """Remember since when rooms are shaped."""
+    async def load(self, began: Moment) -> None:
+        """Remember since when rooms are shaped: since the first bridge without the module began, as this one did."""
         self._since = await self._store.recall(SINCE, 0.0)
         if not self._since:
-            self._since = self._clock()
-            await self._store.remember(SINCE, self._since)
+            self._since = began
+            await self._store.remember(SINCE, began)
 
     async def handle(self, event: StoredEvent) -> None:
         """What a state event asks for, before anything else is done about it."""

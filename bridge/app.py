@@ -254,6 +254,8 @@ class Bridge:
 
     async def run(self, sole: Sole) -> None:
         """Serve until cancelled, as long as nobody else works on the database."""
+        # Before anybody can tell that the bridge is there: a room made from then on is made under its eyes.
+        began = time.time()
         self._source.load()
         async with self._listening():
             await self._ensure_bot()
@@ -263,7 +265,7 @@ class Bridge:
             await self._observer.load()
             await self._planner.load()
             if not self._has_module:
-                await self._after_the_fact.load()
+                await self._after_the_fact.load(began)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(sole.keep())
                 tasks.create_task(self._receiver.run())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from bridge import after_the_fact
+from bridge.observe import Observer
 from bridge.store import Store
 from policy.rooms import CHAT
 from tests.homeserver import two_schools
@@ -122,6 +125,29 @@ async def test_whose_membership_ends_is_taken_out_of_the_chats(school: Bridged) 
     before = await policies(school)
     school.edit(two_schools.policy())
     await eventually(lambda: policies(school), lambda number: number > before)
+
+
+async def test_a_room_made_while_the_first_bridge_starts_becomes_a_chat(
+    school: Bridged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowe, head = await school.clients("lowe", "head")
+    made, load = asyncio.Event(), Observer.load
+
+    async def late(observer: Observer) -> None:
+        await made.wait()
+        await load(observer)
+
+    await school.stop()
+    store = await Store.open(school.settings.database)
+    await store.forget(after_the_fact.SINCE)
+    await store.close()
+    monkeypatch.setattr(Observer, "load", late)
+    await school.start()
+
+    room = await lowe.create_room(head.user_id, preset="trusted_private_chat", room_version="11")
+    made.set()
+
+    await eventually(lambda: lowe.request("GET", f"rooms/{room}/state/{CHAT}/"), lambda seen: seen.status == 200)
 
 
 async def policies(school: Bridged) -> int:
