@@ -61,6 +61,8 @@ class Profiles:
         self._admin = admin
         self._put_right = put_right
         self._doubtful: set[UserId] = set()
+        self._given_anew: set[UserId] = set()
+        """Who was found with somebody else's name or picture."""
         self._wanted = asyncio.Event()
         self._heard: dict[str, int] = {}
         """The last sign of each of the homeserver's processes."""
@@ -75,7 +77,9 @@ class Profiles:
 
     def _doubt(self, user: UserId, shown: Mapping[str, Any]) -> None:
         """Somebody is shown like this: if not by us, they are looked at soon."""
-        if self._differs(user, shown):
+        # Until theirs is given again there is nothing to compare with.
+        unsure = user in self._given_anew and user not in self._observer.profiles
+        if unsure or self._differs(user, shown):
             self._doubtful.add(user)
             self._wanted.set()
 
@@ -112,11 +116,15 @@ class Profiles:
     async def look_at_doubtful(self) -> None:
         """Look at those of whom something was noted; at everybody where they are many."""
         self._wanted.clear()
-        doubtful = sorted(self._doubtful)
+        # Of whom there is a sign while they are looked at, they are looked at again.
+        doubtful, self._doubtful = self._doubtful, set()
         if not doubtful:
             return
-        await self.look(doubtful if len(doubtful) <= FEW else None)
-        self._doubtful.difference_update(doubtful)
+        try:
+            await self.look(sorted(doubtful) if len(doubtful) <= FEW else None)
+        except BaseException:
+            self._doubtful |= doubtful
+            raise
 
     async def look(self, users: Collection[UserId] | None = None) -> None:
         """Compare these accounts, or all, with what was given, and have put right what differs."""
@@ -135,6 +143,7 @@ class Profiles:
             return False
         for user in differing:
             log.warning("Somebody else has changed the name or picture of %s: it is given anew.", user)
+            self._given_anew.add(user)
             await self._observer.forget_profile(user)
         return bool(differing)
 

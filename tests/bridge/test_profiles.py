@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 from mautrix.api import Method, PathBuilder
 
-from bridge.homeserver import Refused
+from bridge.homeserver import HomeserverUnavailable, Refused
 from bridge.observe import Observer
 from bridge.perform import Performer
 from bridge.planning import Planner
@@ -190,6 +190,52 @@ async def test_a_member_event_that_shows_what_nobody_gave_is_a_sign_and_one_pers
     await running.profiles.look_at_doubtful()
 
     assert running.accounts.asked == [("GET", P3), ("PUT", P3)]
+    assert running.accounts.accounts[P3]["displayname"] == "Person 3"
+
+
+async def test_what_somebody_changes_while_it_is_given_anew_is_a_sign_too(running: Running) -> None:
+    picture = running.accounts.accounts[P3]["avatar_url"]
+    running.direct(P3, "Person 3", picture)
+    names = ["The Boss", "The Chief"]
+    ask = running.accounts.ask
+
+    def rename() -> None:
+        name = names.pop(0)
+        running.accounts.accounts[P3]["displayname"] = name
+        running.happens(P3, member(name, picture))
+
+    async def renamed_at_once(method: Method, path: PathBuilder, content: Any = None, **more: Any) -> Any:
+        answer = await ask(method, path, content, **more)
+        if method is Method.PUT and names:
+            rename()
+        return answer
+
+    running.accounts.ask = renamed_at_once  # type: ignore[method-assign]
+    rename()
+    await running.profiles.look_at_doubtful()
+    assert running.accounts.accounts[P3]["displayname"] == "The Chief"
+
+    await running.profiles.look_at_doubtful()
+
+    assert running.accounts.accounts[P3]["displayname"] == "Person 3"
+
+
+async def test_who_could_not_be_looked_at_is_looked_at_later(running: Running) -> None:
+    picture = running.accounts.accounts[P3]["avatar_url"]
+    running.direct(P3, "Person 3", picture)
+    running.accounts.accounts[P3]["displayname"] = "The Boss"
+    ask = running.accounts.ask
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise HomeserverUnavailable("The homeserver is away.")
+
+    running.happens(P3, member("The Boss", picture))
+    running.accounts.ask = away  # type: ignore[method-assign]
+    with pytest.raises(HomeserverUnavailable):
+        await running.profiles.look_at_doubtful()
+    running.accounts.ask = ask  # type: ignore[method-assign]
+    await running.profiles.look_at_doubtful()
+
     assert running.accounts.accounts[P3]["displayname"] == "Person 3"
 
 
