@@ -18,7 +18,7 @@ from mautrix.api import Method, SynapseAdminPath
 from bridge.completion import complete
 from bridge.homeserver import Homeserver, Refused
 from bridge.observe import MARKS, Observer
-from bridge.retry import until_available
+from bridge.retry import Unavailable, until_available
 from bridge.store import Store, StoredEvent
 from bridge.takeover import HISTORY
 from policy.before import room_before
@@ -88,8 +88,7 @@ class Survey:
             if not self._looked:
                 await self._look_at_all()
             for room in sorted(self._changed):
-                self._changed.discard(room)
-                await self._look_at(room)
+                await self._look_again_at(room)
         except Refused as refusal:
             log.warning("The rooms from before cannot be looked at: %s", refusal)
 
@@ -106,6 +105,15 @@ class Survey:
         for room in [room for room in self._observer.before if room not in there or self._observer.room(room)]:
             await self._observer.forget_before(room)
         self._looked = True
+
+    async def _look_again_at(self, room: str) -> None:
+        # Before it is looked at: what happens meanwhile is a change of its own.
+        self._changed.discard(room)
+        try:
+            await self._look_at(room)
+        except Unavailable:
+            self._changed.add(room)
+            raise
 
     async def _look_at(self, room: str) -> None:
         try:
