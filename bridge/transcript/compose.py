@@ -143,14 +143,18 @@ class Composer:
         return self._other(event)
 
     def _finished(self, event: Event, draft: Entry) -> Entry:
-        if event.type == "m.room.encrypted":
-            self._problems.append(f"Message {draft.number}: it is encrypted and cannot be read.")
-        elif draft.text is None and draft.kind in ("message", "edit", "notice", "reaction") and not event.content:
-            by = f" by {self.person(deleter).name}" if (deleter := text(event.redacted or NOTHING, "sender")) else ""
-            self._problems.append(f"Message {draft.number}: its content was deleted{by} before it came on record.")
-        elif draft.content is event.content and draft.text is None:
-            self._problems.append(f"Message {draft.number}: it has no text; the record holds what it has.")
+        if draft.text is None and (missing := self._missing_from(event, draft)):
+            self._problems.append(f"Message {draft.number}: {missing}")
         return self._with_files(event, draft) if event.type in SHARED and carries(event.content) else draft
+
+    def _missing_from(self, event: Event, draft: Entry) -> str | None:
+        """Why an entry has no text, if it should have one."""
+        if event.type == "m.room.encrypted":
+            return "it is encrypted and cannot be read."
+        if draft.kind in ("message", "edit", "notice", "reaction") and not event.content:
+            by = f" by {self.person(deleter).name}" if (deleter := text(event.redacted or NOTHING, "sender")) else ""
+            return f"its content was deleted{by} before it came on record."
+        return "it has no text; the record holds what it has." if draft.content is event.content else None
 
     def _with_files(self, event: Event, draft: Entry) -> Entry:
         offer, (shown, more) = offered(event, edits=draft.kind == "edit"), pictured(event, draft.html)

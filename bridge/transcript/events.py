@@ -22,6 +22,9 @@ MINUTES = tuple(f"{hour:02d}:{minute:02d}" for hour in range(24) for minute in r
 """Of a day."""
 
 _decode = json.JSONDecoder().decode
+_decode_start = json.JSONDecoder().raw_decode
+_AROUND = ("\n", "")
+"""What stands behind an event that our own record holds."""
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -100,6 +103,10 @@ def _day(days: int) -> str:
 
 def _parsed(raw: str) -> Any:
     try:
-        return _decode(raw)
+        try:
+            whole, end = _decode_start(raw)
+        except ValueError:  # for a space in front, for instance
+            return _decode(raw)
+        return whole if raw[end:] in _AROUND else _decode(raw)
     except (ValueError, RecursionError) as wrong:
         raise Unreadable(f"its JSON cannot be read ({wrong})") from wrong

@@ -47,6 +47,8 @@ def kept_beside_edit(content: Mapping[str, Any], new: Mapping[str, Any]) -> Mapp
     """The same of an edit; also what clients show of it that know no edits, a locked telephone for instance, where
     that says something else (Client-Server API, event replacements: the content beside `m.new_content`).
     """
+    if "file" not in new and "formatted_body" not in content and content.get("body") == f"* {new.get('body')}":
+        return None  # nearly all of them
     if "file" in (new or content) or not _has_words(new or content):
         return content
     said, anew = (text(content, "body") or "", html_of(content) or ""), (text(new, "body") or "", html_of(new) or "")
