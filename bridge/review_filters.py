@@ -41,7 +41,8 @@ def wish(asked: Asked, text: str) -> Wish:
     sought = phrases(own)
     if own and not sought:
         raise Answer(f"{quoted(own)} holds no word. Words of letters and digits are found, signs and emoji are not.")
-    zone = zone_of(asked.policy, asked.memberships[0].organisation)
+    reviewing = next((member for member in asked.memberships if member.review), asked.memberships[0])
+    zone = zone_of(asked.policy, reviewing.organisation)
     kind = filters.get("kind", "").lower()
     if kind not in ("", *KINDS):
         raise Answer(f"A chat's kind is one of {', '.join(KINDS)}, not {quoted(kind)}.")

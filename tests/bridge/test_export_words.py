@@ -284,6 +284,15 @@ async def test_dates_narrow_a_search_by_the_days_of_the_reviewers_organisation(b
     assert "A date is written like" in await bot.asked(ANN, "review find kiln from july")
 
 
+async def test_the_days_are_those_of_the_organisation_for_which_somebody_reviews(bot: Bot) -> None:
+    ann = 'ann: {name: Ann Head, role: staff, admin: system, email: a@a.example, matrix: "@ann:school.example"}'
+    academy = f"  academy:\n    name: Academy\n    mobile: optional\n    people:\n      {ann}\n    books: {{}}\n"
+    bot.policy = school_policy(POLICY.replace("  hillside:\n", f"{academy}  hillside:\n"))
+    await bot.hears(TRIP, PAT, "kiln", at=on(9, 23))
+
+    assert await found(bot, ANN, "kiln from 2026-07-10") == ["kiln"], "the tenth in London, though not in UTC"
+
+
 async def test_all_filters_together_stand_in_any_order_and_words_like_them_are_words(bot: Bot) -> None:
     await bot.hears(TRIP, PAT, "home by the river, kind regards", at=on(10))
     await bot.hears(TRIP, PAT, "home by the river", at=on(12))
