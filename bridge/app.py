@@ -15,6 +15,7 @@ from mautrix.api import Method, Path, SynapseAdminPath
 
 from bridge.administration import Administration
 from bridge.after_the_fact import AfterTheFact
+from bridge.apply_route import ApplyRoute
 from bridge.arrival.reception import Reception
 from bridge.attachments import Attachments
 from bridge.audit import PolicyLog
@@ -47,7 +48,7 @@ from bridge.office import Office
 from bridge.originals import with_originals
 from bridge.perform import Performer
 from bridge.plan_words import plan_words
-from bridge.planning import ApplyRoute, Planner
+from bridge.planning import Planner
 from bridge.policy_file import PolicySource
 from bridge.policy_writer import PolicyWriter
 from bridge.profiles import Profiles

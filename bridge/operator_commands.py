@@ -124,7 +124,7 @@ def _plan_arguments(parser: ArgumentParser) -> None:
 
 def _plan(asked: Namespace) -> int:
     from bridge.empty_record import RecordMissing
-    from bridge.planning import CHANGES, NOTHING, as_data, plan_from_record, said
+    from bridge.plan_operator import CHANGES, NOTHING, as_data, plan_from_record, said
 
     config = read_config(asked.config)
     try:
@@ -150,7 +150,8 @@ def _apply(asked: Namespace) -> int:
     from getpass import getuser
     from platform import node
 
-    from bridge.planning import Stopped, apply_from_outside, report
+    from bridge.plan_operator import apply_from_outside, report
+    from bridge.planning import Stopped
     from policy.plan import is_hash
 
     if asked.plan is not None and not is_hash(asked.plan):

@@ -24,7 +24,7 @@ from bridge.demo.homeserver import AnswerError, Homeserver, free_port
 from bridge.demo.policy_copy import Loaded, PolicyError
 from bridge.demo.program import Program
 from bridge.demo.secrets import secrets_in
-from bridge.planning import plan_from_record
+from bridge.plan_operator import plan_from_record
 from bridge.policy_file import PolicySource
 from policy.mistake import Mistakes
 from policy.model import Membership, PersonId, UserId

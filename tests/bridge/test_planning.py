@@ -18,7 +18,8 @@ import pytest
 from aiohttp import web
 
 from bridge import config as configuration
-from bridge import planning
+from bridge import plan_operator
+from bridge.apply_route import ApplyRoute
 from bridge.cli import main
 from bridge.complaints import Complaints
 from bridge.config import Config
@@ -27,7 +28,8 @@ from bridge.direct import Direct
 from bridge.homeserver import Homeserver
 from bridge.observe import Observer
 from bridge.perform import Performer
-from bridge.planning import Applied, ApplyRoute, Moved, Planner, Stopped, apply_from_outside, plan_from_record, said
+from bridge.plan_operator import apply_from_outside, plan_from_record, said
+from bridge.planning import Applied, Moved, Planner, Stopped
 from bridge.policy_file import load
 from bridge.store import NewEvent, Store
 from policy.action import Remove
@@ -638,7 +640,7 @@ async def test_a_bridge_that_has_another_policy_in_force_is_not_asked_to_apply_i
     async def apply(expected: str | None, by: str) -> Applied:
         raise AssertionError("this is the wrong policy")
 
-    monkeypatch.setattr(planning, "TAKING_UP", (0.0, 0.0))
+    monkeypatch.setattr(plan_operator, "TAKING_UP", (0.0, 0.0))
     before = parts.source.policy
     school.save(policy_text(left=("p00",)))
 

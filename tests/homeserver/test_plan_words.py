@@ -10,9 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bridge.apply_route import MOVED
 from bridge.audit import entries, verify
 from bridge.ledger import AuditEntry
-from bridge.planning import MOVED, apply_from_outside, plan_from_record
+from bridge.plan_operator import apply_from_outside, plan_from_record
 from bridge.store import Store
 from policy.plan import Plan
 from tests.homeserver import two_schools

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.planning import plan_from_record
+from bridge.plan_operator import plan_from_record
 from bridge.store import Store
 from policy.action import TakeOver
 from policy.plan import Plan
