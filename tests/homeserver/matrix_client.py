@@ -15,6 +15,9 @@ import aiohttp
 from bridge.demo.homeserver import Homeserver, Login
 from bridge.module_check import STATUS
 
+PATIENCE = 90.0
+"""Seconds: whatever the bridge did not hear of, and whoever was away, is looked at again after a minute at the most."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -142,7 +145,9 @@ class Client:
         self._since = news["next_batch"]
         return news
 
-    async def sync_until(self, wanted: Callable[[dict[str, Any]], bool], *, patience: float = 60) -> dict[str, Any]:
+    async def sync_until(
+        self, wanted: Callable[[dict[str, Any]], bool], *, patience: float = PATIENCE
+    ) -> dict[str, Any]:
         """The first news that `wanted` says yes to; TimeoutError after `patience` seconds without."""
         async with asyncio.timeout(patience):
             while True:
@@ -160,7 +165,7 @@ class Client:
         return self._transactions
 
 
-async def eventually(look: Callable[[], Any], wanted: Callable[[Any], bool], *, patience: float = 60) -> Any:
+async def eventually(look: Callable[[], Any], wanted: Callable[[Any], bool], *, patience: float = PATIENCE) -> Any:
     """Look until what is seen is `wanted` and return it; AssertionError with the last look after `patience` seconds.
 
     For what others do in their own time, as the bridge does; `look` may be a coroutine function:
