@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bridge import after_the_fact
 from bridge.observe import Observer
 from bridge.store import Store
 from policy.rooms import CHAT
@@ -21,11 +20,27 @@ ENCRYPTED = {"type": "m.room.encryption", "state_key": "", "content": {"algorith
 
 
 @pytest.fixture(scope="module")
-async def school(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridged]:
-    folder = tmp_path_factory.mktemp("afterwards")
-    more = "enforce: after_the_fact\n"
-    async with bridged(folder, two_schools.policy(), PEOPLE, module=False, more=more) as running:
-        yield running
+def early() -> list[str]:
+    """The room that was made while the bridge was starting."""
+    return []
+
+
+@pytest.fixture(scope="module")
+async def school(tmp_path_factory: pytest.TempPathFactory, early: list[str]) -> AsyncIterator[Bridged]:
+    folder, more = tmp_path_factory.mktemp("afterwards"), "enforce: after_the_fact\n"
+    made, load = asyncio.Event(), Observer.load
+
+    async def late(observer: Observer) -> None:
+        await made.wait()
+        await load(observer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Observer, "load", late)
+        async with bridged(folder, two_schools.policy(), PEOPLE, module=False, more=more) as running:
+            lowe, head = await running.clients("lowe", "head")
+            early.append(await lowe.create_room(head.user_id, preset="trusted_private_chat", room_version="11"))
+            made.set()
+            yield running
 
 
 async def shaped(creator: Client, *invited: Client, **request: object) -> str:
@@ -37,6 +52,13 @@ async def shaped(creator: Client, *invited: Client, **request: object) -> str:
 
 async def told(school: Bridged, client: Client, words: str) -> None:
     await eventually(lambda: school.said(client), lambda said: words in str(said))
+
+
+async def test_a_room_made_while_the_first_bridge_starts_becomes_a_chat(school: Bridged, early: list[str]) -> None:
+    lowe = await school.client("lowe")
+    (room,) = early
+
+    await eventually(lambda: lowe.request("GET", f"rooms/{room}/state/{CHAT}/"), lambda seen: seen.status == 200)
 
 
 async def test_a_room_that_somebody_makes_becomes_a_chat_and_those_invited_come_in(school: Bridged) -> None:
@@ -125,29 +147,6 @@ async def test_whose_membership_ends_is_taken_out_of_the_chats(school: Bridged) 
     before = await policies(school)
     school.edit(two_schools.policy())
     await eventually(lambda: policies(school), lambda number: number > before)
-
-
-async def test_a_room_made_while_the_first_bridge_starts_becomes_a_chat(
-    school: Bridged, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lowe, head = await school.clients("lowe", "head")
-    made, load = asyncio.Event(), Observer.load
-
-    async def late(observer: Observer) -> None:
-        await made.wait()
-        await load(observer)
-
-    await school.stop()
-    store = await Store.open(school.settings.database)
-    await store.forget(after_the_fact.SINCE)
-    await store.close()
-    monkeypatch.setattr(Observer, "load", late)
-    await school.start()
-
-    room = await lowe.create_room(head.user_id, preset="trusted_private_chat", room_version="11")
-    made.set()
-
-    await eventually(lambda: lowe.request("GET", f"rooms/{room}/state/{CHAT}/"), lambda seen: seen.status == 200)
 
 
 async def policies(school: Bridged) -> int:
