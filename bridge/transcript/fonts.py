@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -48,7 +50,7 @@ _ANY_FILE = re.compile(rf"(?P<family>[^-\[]+){_ENDING}", re.IGNORECASE)
 _STYLES = frozenset({None, "Regular", "Bold", "Italic", "BoldItalic"})
 _NOT_WANTED = re.compile(r"UI$|Mono|Display|SansSerif")
 
-_BROKEN = (struct.error, OSError, ValueError, IndexError)
+_BROKEN = (struct.error, OSError, ValueError, IndexError, OverflowError)
 
 
 class FontsMissing(Exception):
@@ -175,8 +177,13 @@ def _segmented(font: mmap, offset: int) -> Iterator[tuple[int, int]]:
     """Format 12: groups of (first, last, glyph of the first)."""
     groups = struct.unpack_from(">I", font, offset + 12)[0]
     begin = offset + 16
-    for first, last, glyph in struct.iter_unpack(">III", font[begin : begin + 12 * groups]):
-        yield first + (glyph == 0), last
+    numbers = array("I", font[begin : begin + 12 * groups])
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    firsts, lasts, glyphs = numbers[0::3], numbers[1::3], numbers[2::3]
+    if 0 in glyphs:
+        firsts = array("I", (first + (glyph == 0) for first, glyph in zip(firsts, glyphs, strict=True)))
+    return zip(firsts, lasts, strict=True)
 
 
 def _two_byte(font: mmap, offset: int) -> Iterator[tuple[int, int]]:
@@ -190,10 +197,11 @@ def _two_byte(font: mmap, offset: int) -> Iterator[tuple[int, int]]:
     for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
         if start == 0xFFFF:
             continue
-        glyphs = offset + 16 + 3 * half + 2 * place + into[place]
-        for code in range(start, end + 1):
-            glyph = (
-                struct.unpack_from(">H", font, glyphs + 2 * (code - start))[0] if into[place] else code + deltas[place]
-            )
-            if glyph & 0xFFFF:
-                yield code, code
+        if into[place]:
+            glyphs = offset + 16 + 3 * half + 2 * place + into[place]
+            drawn = struct.unpack_from(f">{end - start + 1}H", font, glyphs)
+            yield from ((code, code) for code, glyph in enumerate(drawn, start) if glyph)
+        else:
+            # The one code of the segment that comes to glyph 0, if it is in it.
+            none = -deltas[place] & 0xFFFF
+            yield from ((start, end),) if not start <= none <= end else ((start, none - 1), (none + 1, end))
