@@ -7,14 +7,13 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 MOVING = ("GIF", "PNG", "WEBP")
 """Those of them that may move."""
-STILL = b"\xff\xd8\xff"
-"""How a JPEG begins, as most pictures do."""
 
 MOST_PIXELS = 40_000_000
 """A decoded picture takes 4 bytes a pixel; what claims to be larger is not decoded."""
@@ -30,13 +29,22 @@ class NoPicture(Exception):
     """A file that is no picture we draw; the text says why."""
 
 
-def thumbnail(path: Path) -> bytes:
-    """The first frame of a picture as a small JPEG without any metadata; raises `NoPicture`."""
+class Thumbnail(NamedTuple):
+    """A picture made small."""
+
+    jpeg: bytes
+    """The first frame, without any metadata."""
+    moves: bool
+    """Whether clients show more of them, one after the other."""
+
+
+def thumbnail(path: Path) -> Thumbnail:
+    """A picture made small; raises `NoPicture`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged below, by our own limit
             with Image.open(path, formats=FORMATS) as picture:
-                return _small(picture)
+                return Thumbnail(_small(picture), _moves(picture))
     except NoPicture:
         raise
     except Image.DecompressionBombError:
@@ -45,16 +53,12 @@ def thumbnail(path: Path) -> bytes:
         raise NoPicture(f"the picture cannot be decoded ({type(wrong).__name__})") from wrong
 
 
-def moves(path: Path) -> bool:
-    """Whether a picture is made of several that clients show one after the other."""
+def _moves(picture: Image.Image) -> bool:
+    # Telephones put several pictures into one JPEG, of which clients show the first.
+    if picture.format not in MOVING:
+        return False
     try:
-        with path.open("rb") as file:
-            if file.read(len(STILL)) == STILL:
-                return False
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=MOVING) as picture:
-                return bool(getattr(picture, "is_animated", False))
+        return bool(getattr(picture, "is_animated", False))
     except Exception:  # of what is broken behind its first picture, no more than that one is ever seen
         return False
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bridge.transcript import legible
 from bridge.transcript.events import iso
-from bridge.transcript.images import NoPicture, moves, thumbnail
+from bridge.transcript.images import NoPicture, Thumbnail, thumbnail
 from bridge.transcript.model import File, Milliseconds, Person, Received
 from bridge.transcript.offers import Offer
 
@@ -121,11 +121,11 @@ class Shelf:
         try:
             drawn = thumbnail(path)
         except NoPicture:
-            drawn = b""
-        if drawn and moves(path):
+            drawn = Thumbnail(b"", moves=False)
+        if drawn.moves:
             moving_path(small).touch()
         unfinished = small.with_name(small.name + ".part")
-        unfinished.write_bytes(drawn)
+        unfinished.write_bytes(drawn.jpeg)
         unfinished.replace(small)
 
 

@@ -213,7 +213,7 @@ def test_no_file_name_in_the_index_looks_like_another_one(tmp_path: Path) -> Non
 
 def small(tmp_path: Path, content: bytes) -> Image.Image:
     (tmp_path / "picture").write_bytes(content)
-    return Image.open(io.BytesIO(thumbnail(tmp_path / "picture")))
+    return Image.open(io.BytesIO(thumbnail(tmp_path / "picture").jpeg))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
@@ -223,6 +223,17 @@ def test_a_picture_becomes_a_small_jpeg(tmp_path: Path, form: str) -> None:
     assert (drawn.format, drawn.size) == ("JPEG", (480, 360))
 
 
+@pytest.mark.parametrize(("form", "moves"), [("GIF", True), ("PNG", True), ("WEBP", True), ("MPO", False)])
+def test_what_clients_show_one_after_the_other_moves_and_what_a_telephone_adds_does_not(
+    tmp_path: Path, form: str, moves: bool
+) -> None:
+    """MPO is a JPEG that holds several pictures."""
+    first, second = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
+    first.save(tmp_path / "picture", form, save_all=True, append_images=[second])
+
+    assert thumbnail(tmp_path / "picture").moves is moves
+
+
 def test_a_thumbnail_carries_nothing_of_the_senders_metadata(tmp_path: Path) -> None:
     out, exif = io.BytesIO(), Image.Exif()
     exif[0x010E] = "taken at 12 Church Lane"
@@ -230,7 +241,7 @@ def test_a_thumbnail_carries_nothing_of_the_senders_metadata(tmp_path: Path) -> 
 
     (tmp_path / "picture").write_bytes(out.getvalue())
 
-    drawn = thumbnail(tmp_path / "picture")
+    drawn = thumbnail(tmp_path / "picture").jpeg
     assert b"Church" not in drawn
     assert b"secret" not in drawn
 
