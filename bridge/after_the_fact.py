@@ -28,7 +28,7 @@ from policy.judge import UNLISTED, stranger
 from policy.model import Moment, UserId
 from policy.observation import INSIDE, Room
 from policy.question import Add
-from policy.reach import status
+from policy.reach import is_active
 from policy.rooms import chat_in_room, stands_for, stood_for
 from policy.takeover import shape
 
@@ -89,8 +89,7 @@ class AfterTheFact:
                 await self._shape(event)
 
     def _is_active(self, user: UserId) -> bool:
-        now = self._clock()
-        return any(status(one, now) == "active" for one in self._source.policy.accounts.get(user, ()))
+        return is_active(self._source.policy, user, self._clock())
 
     async def _shape(self, event: StoredEvent) -> None:
         """Make a new room a chat; who was invited into it is judged at once, before anybody is joined."""

@@ -29,7 +29,7 @@ from policy.decision import Objection
 from policy.in_force import InForce
 from policy.judge import Refused, refused
 from policy.model import Moment, Policy, UserId
-from policy.reach import status
+from policy.reach import is_active, status
 from policy.rooms import CHAT, GIVEN_FOR, is_picture_of_ours, stands_for
 
 if TYPE_CHECKING:
@@ -256,11 +256,7 @@ def active_for(policy: Policy, user: UserId, home: object, now: Moment) -> bool:
 
 def people_of(policy: Policy, server: str, now: Moment) -> list[UserId]:
     """Whoever has an account on that server and is active in an organisation."""
-    return [
-        user
-        for user, memberships in policy.accounts.items()
-        if server_of(user) == server and any(status(one, now) == "active" for one in memberships)
-    ]
+    return [user for user in policy.accounts if server_of(user) == server and is_active(policy, user, now)]
 
 
 def server_of(user: str) -> str:

@@ -15,7 +15,7 @@ from policy.decision import Decision, Objection
 from policy.model import Membership, Moment, Policy, UserId
 from policy.profiles import member_content
 from policy.question import Add, Chat, Enter, Remove, Rename, Send
-from policy.reach import status
+from policy.reach import is_active, status
 from policy.room import PRESENT, Attempt, Room, chat_of
 from policy.room_events import ENTRY, MAILED, RECORD, SPACES, objection_to
 from policy.rooms import CHAT, shown_name, stands_for, stood_for
@@ -213,7 +213,7 @@ def _ban(_policy: Policy, _room: Room, _attempt: Attempt, _now: Moment) -> Verdi
 def _leave(policy: Policy, room: Room, attempt: Attempt, now: Moment) -> Verdict:
     """Leaving is always possible (PART-6), but for the direct chat with the bot while one is a member (BUT-1)."""
     stays = room.direct == attempt.sender and room.membership(attempt.sender) == "join" and not attempt.closing
-    if stays and any(status(member, now) == "active" for member in policy.accounts.get(attempt.sender, ())):
+    if stays and is_active(policy, attempt.sender, now):
         return refused(_BUTLER_STAYS)
     return _as_content(attempt, member_content(policy, None, None, attempt.content, before={}, badge=None))
 
@@ -494,9 +494,8 @@ def _said_elsewhere(policy: Policy, room: Room, attempt: Attempt, now: Moment) -
         return refused(_NOTICES)
     if room.direct is not None and room.direct != attempt.sender:
         return refused(_BUTLER_ALONE)
-    memberships = policy.accounts[attempt.sender]
-    if not any(status(member, now) == "active" for member in memberships):
-        return refused(*actor_objections(policy, memberships[0], now))
+    if not is_active(policy, attempt.sender, now):
+        return refused(*actor_objections(policy, policy.accounts[attempt.sender][0], now))
     return Redacts() if attempt.type == REDACTION else Passes()
 
 

@@ -6,12 +6,17 @@ starting and adding, not staying.
 
 from __future__ import annotations
 
-from policy.model import Membership, Moment, PersonId, Policy, Status
+from policy.model import Membership, Moment, PersonId, Policy, Status, UserId
 
 
 def status(member: Membership, now: Moment) -> Status:
     """Where the membership stands at that moment; past its end date it counts as left."""
     return member.status if now < member.ends else "left"
+
+
+def is_active(policy: Policy, user: UserId, now: Moment) -> bool:
+    """Has the account an active membership anywhere?"""
+    return any(status(member, now) == "active" for member in policy.accounts.get(user, ()))
 
 
 def present(member: Membership, now: Moment) -> bool:
