@@ -18,7 +18,7 @@ from mautrix.api import Method, PathBuilder, SynapseAdminPath
 
 from bridge.homeserver import Homeserver, Refused
 from bridge.observe import Observer
-from bridge.retry import until_available
+from bridge.retry import Unavailable, until_available
 from bridge.store import StoredEvent
 from policy.model import UserId
 from policy.rooms import profile_name
@@ -122,7 +122,7 @@ class Profiles:
             return
         try:
             await self.look(sorted(doubtful) if len(doubtful) <= FEW else None)
-        except BaseException:
+        except Unavailable:
             self._doubtful |= doubtful
             raise
 
