@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from policy.rooms import CHAT, DRAFT
+from policy.rooms import DRAFT
 from tests.homeserver import two_schools
-from tests.homeserver.bridged import Bridged, bridged
+from tests.homeserver.bridged import Bridged, begun, bridged
 from tests.homeserver.conftest import BOT, PASSWORD
 from tests.homeserver.matrix_client import Client, eventually, refusal_of
 
@@ -26,14 +26,9 @@ async def school(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Brid
         yield running
 
 
-async def begun(creator: Client, *others: Client, **request: Any) -> str:
-    """A chat with its first message, that everybody is in, in which its creator has the powers of staff."""
-    room = await creator.create_room(*(other.user_id for other in others), **request)
-    await eventually(lambda: creator.members(room), lambda members: BOT in members)
-    await creator.send(room, "Good morning")
-    for other in others:
-        await eventually(other.joined_rooms, lambda rooms: room in rooms)
-    await eventually(lambda: creator.state(room, CHAT), lambda content: content["draft"] is False)
+async def opened(creator: Client, *others: Client, **request: Any) -> str:
+    """A chat that has begun, in which its creator has the powers of staff."""
+    room = await begun(creator, *others, **request)
     await eventually(
         lambda: creator.state(room, "m.room.power_levels"), lambda state: creator.user_id in state["users"]
     )
@@ -75,7 +70,7 @@ async def test_the_longest_topic_makes_a_chat(school: Bridged, topic: str) -> No
 
 async def test_somebody_outside_a_chat_cannot_be_handed_it_by_being_removed(school: Bridged) -> None:
     okafor, chan, kemp = await school.clients("okafor", "chan", "kemp")
-    room = await begun(okafor, chan, name="Trip")
+    room = await opened(okafor, chan, name="Trip")
 
     for stranger in (kemp.user_id, NOBODY):
         path = f"rooms/{quote(room)}/state/m.room.member/{quote(stranger)}"
@@ -101,7 +96,7 @@ async def test_a_draft_is_shown_to_nobody_who_is_named_for_it(school: Bridged) -
 
 async def test_of_a_chat_left_for_good_nothing_is_in_notifications_or_behind_an_old_token(school: Bridged) -> None:
     okafor, chan, diaz = await school.clients("okafor", "chan", "diaz")
-    room = await begun(okafor, chan, diaz, name="A title of its own")
+    room = await opened(okafor, chan, diaz, name="A title of its own")
     before = (await chan.ask("GET", "sync"))["next_batch"]
     await okafor.send(room, "A secret of its own")
     for client in (chan, diaz):
@@ -127,7 +122,7 @@ async def test_of_a_chat_left_for_good_nothing_is_in_notifications_or_behind_an_
 
 async def test_who_was_removed_keeps_the_notifications_of_what_they_saw(school: Bridged) -> None:
     okafor, chan, diaz = await school.clients("okafor", "chan", "diaz")
-    room = await begun(okafor, chan, diaz)
+    room = await opened(okafor, chan, diaz)
     await okafor.send(room, "Seen while inside")
     await eventually(
         lambda: chan.ask("GET", "notifications", limit=100), lambda seen: "Seen while inside" in json.dumps(seen)
@@ -140,7 +135,7 @@ async def test_who_was_removed_keeps_the_notifications_of_what_they_saw(school: 
 
 async def test_a_former_participant_tells_nobody_how_far_they_have_read(school: Bridged) -> None:
     okafor, chan, diaz = await school.clients("okafor", "chan", "diaz")
-    room = await begun(okafor, chan, diaz)
+    room = await opened(okafor, chan, diaz)
     event = await okafor.send(room, "Read this")
     await okafor.kick(room, chan.user_id)
 
@@ -166,7 +161,7 @@ async def test_nobody_gives_themselves_a_title_or_a_line_of_presence(school: Bri
 
 async def test_whoever_is_not_in_a_chat_is_told_so_with_the_rule(school: Bridged) -> None:
     okafor, lowe, chan, diaz = await school.clients("okafor", "lowe", "chan", "diaz")
-    room = await begun(okafor, chan)
+    room = await opened(okafor, chan)
     await okafor.invite(room, lowe.user_id)
     await eventually(lambda: okafor.members(room), lambda members: lowe.user_id in members)
     await okafor.kick(room, chan.user_id)
@@ -200,7 +195,7 @@ async def test_signing_somebodys_keys_does_not_tell_whether_they_are_there(schoo
 
 async def test_who_closes_their_account_takes_nothing_out_of_the_chats(school: Bridged) -> None:
     okafor, diaz, chan = await school.clients("okafor", "diaz", "chan")
-    room = await begun(okafor, diaz)
+    room = await opened(okafor, diaz)
     said = await diaz.send(room, "Pia wrote this")
     who = {"type": "m.id.user", "user": diaz.user_id}
     proof = {"type": "m.login.password", "identifier": who, "password": PASSWORD}
