@@ -48,13 +48,14 @@ class _Breaks(NamedTuple):
     piece: re.Pattern[str]
 
     def __call__(self, text: str) -> str:
-        return self.long.sub(lambda found: self.piece.sub(rf"\g<0>{BREAK}", found[0]), text)
+        return self.long.sub(lambda found: BREAK.join(self.piece.findall(found[0])), text)
 
 
 @cache
 def _breaks(longest: int) -> _Breaks:
     """Breaks in words longer than that, none of them inside of what stands for a character."""
-    piece = rf"(?:{_ESCAPE}|(?:(?!{_ESCAPE}).){{1,{min(PIECE, longest)}}}+)(?=.)"
+    # Nothing possessive here: Pythons before 3.11.5 go wrong where such a piece holds what backtracks (gh-106052).
+    piece = rf"{_ESCAPE}|(?:(?!{_ESCAPE}).){{1,{min(PIECE, longest)}}}"
     return _Breaks(re.compile(rf"[^\s{BREAK}{_BREAKS_ITSELF}]{{{longest + 1},}}"), re.compile(piece, re.DOTALL))
 
 
