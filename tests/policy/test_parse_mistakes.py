@@ -408,6 +408,14 @@ IN_THE_SPREADSHEET = {
         ("p.north@mail.example", ""),
         "hillside.csv:6:5: hillside/p.north has no email: everybody who has not left needs an e-mail address (INV-2)",
     ),
+    "half an e-mail at the end": (
+        ("p.north@mail.example", "p.north@"),
+        'hillside.csv:6:5: "p.north@" is not an e-mail address',
+    ),
+    "half a Matrix ID at the end": (
+        ("@p.north:example.org", "@p.north:"),
+        'hillside.csv:6:7: "@p.north:" is not a Matrix ID like @name:example.org',
+    ),
     "e-mail of another": (
         ("p.north@mail.example", "P.Chan@Mail.example"),
         'hillside.csv:6:5: e-mail "p.chan@mail.example" is used by hillside/p.chan already: '
